@@ -1,0 +1,115 @@
+"""The model on disk: a MONAI Bundle and the contract it carries.
+
+::
+
+    <bundle>/configs/metadata.json     version, changelog, intended use, network_data_format, and under `pneumo_monai`
+                                       the preprocessing constants, calibration, operating point, training, evaluation
+    <bundle>/configs/inference.json    network_def, for `monai.bundle`
+    <bundle>/models/model.pt           state dict, float16, loadable with `weights_only=True`
+    <bundle>/docs/README.md, LICENSE
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pneumo_monai.errors import BundleError
+from pneumo_monai.findings import ModelIdentity, OperatingPoint
+from pneumo_monai.uids import derive_uid
+
+__all__ = ["PACKAGED", "Bundle", "Calibration", "Contract", "Preprocessing"]
+
+PACKAGED = Path(__file__).parent / "models" / "pneumonia_resnet18"
+"""The bundle that ships with the package."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Preprocessing(_Strict):
+    """Constants of `pneumo_monai.transforms.preprocessing`."""
+
+    size: int = Field(ge=32, multiple_of=32)
+    mean: float = Field(ge=0.0, le=1.0)
+    std: float = Field(gt=0.0, le=1.0)
+
+
+class Calibration(_Strict):
+    """Platt scaling: probability = sigmoid(slope * logit + intercept), fitted on the validation part."""
+
+    method: Literal["platt"] = "platt"
+    slope: float = Field(gt=0.0)
+    intercept: float
+    fitted_on: str
+
+
+class _OperatingPoint(_Strict):
+    name: str
+    threshold: float = Field(gt=0.0, lt=1.0)
+    sensitivity: float = Field(ge=0.0, le=1.0)
+    specificity: float = Field(ge=0.0, le=1.0)
+
+
+class Contract(_Strict):
+    """The `pneumo_monai` part of metadata.json: what the service needs beyond the weights."""
+
+    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    preprocessing: Preprocessing
+    calibration: Calibration
+    operating_point: _OperatingPoint
+    training: dict[str, Any]
+    evaluation: dict[str, Any]
+
+
+class Bundle:
+    """A bundle whose contract was read and whose weights are the ones it names.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the bundle.
+
+    Raises
+    ------
+    BundleError
+        A file is missing or breaks the contract; the message names it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        metadata_file = path / "configs" / "metadata.json"
+        try:
+            self.metadata: dict[str, Any] = json.loads(metadata_file.read_text(encoding="utf-8"))
+            self.contract = Contract.model_validate(self.metadata["pneumo_monai"])
+            self.name, self.version = str(self.metadata["name"]), str(self.metadata["version"])
+        except FileNotFoundError:
+            raise BundleError(f"model.path: {path} is no MONAI Bundle: {metadata_file} is missing") from None
+        except (json.JSONDecodeError, KeyError, ValidationError) as error:
+            raise BundleError(f"model.path: {metadata_file} breaks the bundle's contract: {error}") from error
+        self.weights = path / "models" / "model.pt"
+        if not self.weights.is_file():
+            raise BundleError(f"model.path: {self.weights} is missing")
+        if (found := sha256(self.weights)) != self.contract.weights_sha256:
+            raise BundleError(f"model.path: {self.weights} is not the file that metadata.json names (SHA-256 {found})")
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """The threshold this bundle reports at."""
+        return OperatingPoint(**self.contract.operating_point.model_dump())
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Name, version and a UID that changes with the weights, the calibration and the operating point."""
+        decision = self.contract.model_dump_json(include={"preprocessing", "calibration", "operating_point"})
+        uid = derive_uid("model", self.contract.weights_sha256, decision)
+        return ModelIdentity(name=self.name, version=self.version, uid=uid)
+
+
+def sha256(file: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,98 @@
+"""What was found: plain values, no DICOM.
+
+Everything downstream of the network (report, ledger, demo) speaks of a film through these.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FilmFinding", "ModelIdentity", "OperatingPoint", "StudyFindings", "View"]
+
+
+class View(StrEnum):
+    """Projection of a frontal chest film, as the header states it."""
+
+    AP = "AP"
+    PA = "PA"
+    NOT_STATED = "view not stated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingPoint:
+    """The threshold on the calibrated probability, and what it scored on the part it was chosen on."""
+
+    name: str
+    threshold: float
+    sensitivity: float
+    specificity: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: present at probability {self.threshold:.3f} or more; on the validation part "
+            f"sensitivity {self.sensitivity:.3f}, specificity {self.specificity:.3f}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """Which weights read the film.
+
+    Attributes
+    ----------
+    name, version : str
+        As the bundle's metadata states them.
+    uid : str
+        Derived from the weights and from what turns their output into a finding (calibration, operating point): it
+        changes whenever they do. Written as Device UID.
+    """
+
+    name: str
+    version: str
+    uid: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FilmFinding:
+    """The finding on one film.
+
+    Attributes
+    ----------
+    sop_instance_uid : str
+        Of the film.
+    view : View
+        As stated by the header.
+    probability : float
+        Calibrated probability of pneumonia, 0 to 1.
+    present : bool
+        Whether the probability reaches the operating point.
+    activation : numpy.ndarray
+        Class activation map, (H/32, W/32) float32 in logits, over the padded square the network saw.
+    """
+
+    sop_instance_uid: str
+    view: View
+    probability: float
+    present: bool
+    activation: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyFindings:
+    """The findings on one study: at least one film, in order of SOP Instance UID."""
+
+    study_instance_uid: str
+    films: tuple[FilmFinding, ...]
+    model: ModelIdentity
+    operating_point: OperatingPoint
+
+    def __post_init__(self) -> None:
+        if not self.films:
+            raise ValueError("a study has findings only when at least one of its films was analysed")
+
+    @property
+    def highest(self) -> FilmFinding:
+        """The film whose probability is the study's assessment."""
+        return max(self.films, key=lambda film: film.probability)
