@@ -1,0 +1,5 @@
+"""``python -m pneumo_monai`` is the command ``pneumo-monai``."""
+
+from pneumo_monai.cli import main
+
+main()

@@ -1,0 +1,168 @@
+"""The command `pneumo-monai`. Each command logs, configures, builds, runs, closes; the work is elsewhere."""
+
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pneumo_monai.errors import ConfigurationError, DeliveryError, PneumoMonaiError
+from pneumo_monai.processes import EX_CONFIG
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Reads chest radiographs for pneumonia between the scanner and the PACS: C-STORE in, DICOM Structured Report "
+    "out. For research use only. Not a medical device.",
+)
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="Configuration file (YAML); docs/settings.md has every key.")
+]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def main() -> None:
+    """Run the command line: errors that the operator can mend become one clear message and an exit status."""
+    try:
+        app()
+    except ConfigurationError as error:
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        sys.exit(EX_CONFIG)
+    except PneumoMonaiError as error:
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        sys.exit(1)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+@app.command()
+def serve(config: Config) -> None:
+    """Run the service: listener, worker and web port; restart what dies; end cleanly on SIGTERM."""
+    from pneumo_monai import logs
+    from pneumo_monai.service import supervise
+    from pneumo_monai.settings import load_settings
+
+    logs.configure("serve")
+    supervise(load_settings(config), config, _stop_on_signals())
+
+
+@app.command()
+def listener(config: Config) -> None:
+    """Run the listener alone: accept, write, enter in the ledger. `serve` starts this for you."""
+    from pneumo_monai import logs
+    from pneumo_monai.ledger import Inbox, prepare
+    from pneumo_monai.listener import ListenerProcess
+    from pneumo_monai.notify import notify_ready
+    from pneumo_monai.settings import load_settings
+    from pneumo_monai.spool import Spool
+
+    logs.configure("listener")
+    stop = _stop_on_signals()
+    settings = load_settings(config)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    process = ListenerProcess(settings.listener, Spool(settings.data_dir), Inbox(prepare(settings.ledger_url)))
+    process.start()
+    notify_ready(listens=f"on {settings.listener.ae_title}@{settings.listener.host}:{process.port}")
+    stop.wait()
+    process.stop()
+
+
+@app.command()
+def worker(
+    config: Config,
+    slot: Annotated[str, typer.Option(help="Stable name of this worker among its peers.")] = "worker-0",
+) -> None:
+    """Run a worker alone: the warm graph, fed by the ledger. `serve` starts this for you."""
+    from pneumo_monai import logs
+    from pneumo_monai.settings import load_settings
+    from pneumo_monai.worker import run_worker
+
+    logs.configure(slot)
+    stop = _stop_on_signals()
+    settings = load_settings(config)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    run_worker(settings, slot=slot, stop=stop)
+
+
+@app.command()
+def run(
+    source: Annotated[Path, typer.Option("--input", "-i", help="Folder of DICOM files, searched at every depth.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the reports; created when missing.")],
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a MONAI Bundle; default: the one in the package.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Where the network runs.")] = "auto",
+) -> None:
+    """Read a folder once and write one Structured Report a study into another."""
+    from pneumo_monai import logs
+    from pneumo_monai.oneshot import run_folder
+
+    logs.configure("run")
+    if not run_folder(source, output, model=model, device=device):
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    config: Config,
+    limit: Annotated[int, typer.Option(min=1, help="How many studies to list, newest first.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List studies and their state, and why what was not analysed was not."""
+    from pneumo_monai.settings import load_settings
+    from pneumo_monai.status import print_status
+
+    print_status(load_settings(config), limit=limit, as_json=as_json)
+
+
+@app.command()
+def send(
+    files: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files, or folders of them.")],
+    to: Annotated[str, typer.Option(help="Receiving application entity: AETITLE@host:port.")],
+    ae_title: Annotated[str, typer.Option(help="Calling AE title.")] = "PNEUMO-SEND",
+) -> None:
+    """Send files to an application entity by C-STORE; each study goes over an association of its own."""
+    from pneumo_monai.sending import send_all
+
+    logging.basicConfig(level=logging.WARNING)
+    failed = send_all(files, to=to, calling_ae_title=ae_title)
+    if failed:
+        raise DeliveryError(f"{failed} of the files were not taken; the lines above say which and why")
+
+
+@app.command()
+def show(files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Structured Reports.")]) -> None:
+    """Print Structured Reports as readable text."""
+    from pydicom import dcmread
+
+    from pneumo_monai.report.text import as_text
+
+    for file in files:
+        typer.echo(as_text(dcmread(file)))
+
+
+@app.command()
+def demo(
+    source: Annotated[
+        Path | None, typer.Option("--input", help="Folder of real films; default: drawn phantoms.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", help="Folder for what the demo makes.")] = Path("demo-output"),
+) -> None:
+    """Start the service with a small PACS of its own, send it films, and show the reports that come back."""
+    from pneumo_monai import logs
+    from pneumo_monai.demo import run_demo
+
+    logs.configure("demo")
+    if not run_demo(source, output):
+        raise typer.Exit(1)

@@ -1,0 +1,159 @@
+"""Pixel Data (7FE0,0010) to the bits that Bits Stored names, whatever the transfer syntax.
+
+One decoder a transfer syntax, so that training and service see the same numbers wherever they run. All are under
+licences that suit ours.
+"""
+
+import logging
+import warnings
+from typing import Any
+
+import gdcm
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels import get_decoder
+
+from pneumo_monai.codestreams import Frame, parse_j2k, parse_jpeg
+from pneumo_monai.errors import OutOfResources, Reason, Refused
+from pneumo_monai.pixel_description import PixelDescription
+
+__all__ = ["DECODERS", "decode"]
+
+DECODERS: dict[str, str] = {
+    # Transfer syntax (PS3.5 10, A): plugin of pydicom; none is needed where nothing is compressed.
+    uid.ImplicitVRLittleEndian: "",
+    uid.ExplicitVRLittleEndian: "",
+    uid.DeflatedExplicitVRLittleEndian: "",
+    uid.ExplicitVRBigEndian: "",
+    uid.RLELossless: "pydicom",  # pylibjpeg-rle ends the process on hostile bytes: a Rust panic is no Exception
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGExtended12Bit: "pillow",  # 8 bit only; 12 bit by `_decode_extended_12bit`
+    uid.JPEGLossless: "gdcm",
+    uid.JPEGLosslessSV1: "gdcm",
+    uid.JPEGLSLossless: "pyjpegls",
+    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEG2000Lossless: "pylibjpeg",
+    uid.JPEG2000: "pylibjpeg",
+    uid.HTJ2KLossless: "pylibjpeg",
+    uid.HTJ2KLosslessRPCL: "pylibjpeg",
+    uid.HTJ2K: "pylibjpeg",
+}
+"""Every transfer syntax that is decoded, and by what."""
+
+_LOSSY = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K})
+
+# pydicom logs the traceback of a decoder that fails; the refusal names it once.
+logging.getLogger("pydicom.pixels.decoders.base").setLevel(logging.CRITICAL)
+
+
+def decode(dataset: Dataset, description: PixelDescription) -> NDArray[np.unsignedinteger[Any]]:
+    """Decode one grayscale film to its stored bits.
+
+    Overlay planes or noise above High Bit (0028,0102), and unused bits below, are gone (PS3.5 8.1.1). A lossy
+    codestream may overshoot Bits Stored: it is clipped, not wrapped.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        An instance with Pixel Data (7FE0,0010).
+    description : PixelDescription
+        From `pneumo_monai.pixel_description.check_pixel_description`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Patterns of Bits Stored bits, shape (H, W), uint8 or uint16; two's complement where pixels are signed.
+
+    Raises
+    ------
+    Refused
+        The transfer syntax has no decoder, the codestream is not the film that the header declares, or it cannot be
+        decoded.
+    OutOfResources
+        Memory does not suffice.
+    """
+    if description.transfer_syntax not in DECODERS:
+        raise Refused(Reason.UNDECODABLE, "there is no decoder for the transfer syntax")
+    try:
+        with warnings.catch_warnings():
+            # Real films are tolerated where the decoder can repair them (odd padding, trailing bytes).
+            warnings.simplefilter("ignore")
+            decoded = _decode(dataset, description)
+    except Refused:
+        raise
+    except MemoryError:
+        raise OutOfResources("memory does not suffice to decode a film") from None
+    except Exception as error:  # noqa: BLE001 - decoder libraries raise as they please on hostile bytes
+        raise Refused(Reason.UNDECODABLE, f"the codestream cannot be decoded ({type(error).__name__})") from None
+    if decoded.shape != (description.rows, description.columns) or decoded.dtype.itemsize > 2:
+        raise Refused(Reason.UNDECODABLE, f"decoded to {decoded.shape} {decoded.dtype}, the header declares another")
+    return _stored_bits(decoded, description)
+
+
+def _decode(dataset: Dataset, description: PixelDescription) -> NDArray[np.integer[Any]]:
+    syntax = description.transfer_syntax
+    # pydicom's own correction of unused bits takes High Bit for granted, and wraps what a lossy codestream overshoots.
+    options: dict[str, Any] = {"number_of_frames": 1, "samples_per_pixel": 1, "correct_unused_bits": False}
+    if syntax in uid.JPEG2000TransferSyntaxes:
+        _check_frame(parse_j2k(get_frame(dataset.PixelData, 0, number_of_frames=1)), description)
+    elif syntax in uid.JPEGTransferSyntaxes or syntax in uid.JPEGLSTransferSyntaxes:
+        codestream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        frame = parse_jpeg(codestream)
+        _check_frame(frame, description)
+        if syntax == uid.JPEGExtended12Bit and frame.precision == 12:
+            return _decode_extended_12bit(codestream, frame)
+        # The codestream's own precision is what its decoder returns, whatever the header says.
+        options |= {"bits_stored": frame.precision, "bits_allocated": 8 if frame.precision <= 8 else 16}
+    decoder = get_decoder(syntax)
+    decoded, _ = decoder.as_array(dataset, index=0, raw=True, decoding_plugin=DECODERS[syntax], **options)
+    return decoded
+
+
+def _check_frame(frame: Frame, description: PixelDescription) -> None:
+    """Check the codestream's own header, before a decoder allocates what it declares."""
+    if (frame.rows, frame.columns, frame.components) != (description.rows, description.columns, 1):
+        raise Refused(
+            Reason.UNDECODABLE,
+            f"the codestream holds {frame.rows} x {frame.columns} x {frame.components}, "
+            f"the header declares {description.rows} x {description.columns}",
+        )
+    if not 0 < frame.precision <= 16:
+        raise Refused(Reason.PIXEL_FORMAT, f"the codestream has {frame.precision} bits a sample, 16 are read at most")
+
+
+def _decode_extended_12bit(codestream: bytes, frame: Frame) -> NDArray[np.uint16]:
+    """Decode with GDCM itself: pydicom's plugin leaves 12 bit out, because it tells GDCM of 16 allocated bits."""
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(codestream)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((frame.columns, frame.rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 12, 12, 11, 0))
+    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return np.frombuffer(decoded, dtype="<u2").reshape(frame.rows, frame.columns)
+
+
+def _stored_bits(decoded: NDArray[np.integer[Any]], description: PixelDescription) -> NDArray[np.unsignedinteger[Any]]:
+    bits, syntax = description.bits_stored, description.transfer_syntax
+    decoded = decoded.astype(decoded.dtype.newbyteorder("="), copy=False)
+    if bits > 8 * decoded.dtype.itemsize:
+        decoded = decoded.astype(np.int16 if description.signed else np.uint16)
+    if syntax in _LOSSY:
+        decoded = np.clip(decoded, *description.range)
+    words: NDArray[np.unsignedinteger[Any]] = decoded.view(np.uint8 if decoded.dtype.itemsize == 1 else np.uint16)
+    holds_words = syntax == uid.RLELossless or not syntax.is_encapsulated
+    if holds_words and (unused := description.high_bit + 1 - bits):
+        words = np.right_shift(words, unused)
+    if bits < 8 * words.dtype.itemsize:
+        words = np.bitwise_and(words, (1 << bits) - 1)
+    return words

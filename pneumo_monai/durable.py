@@ -1,0 +1,49 @@
+"""Files that are whole or absent, whatever happens in between."""
+
+import os
+from pathlib import Path
+
+__all__ = ["make_directory", "write_durably"]
+
+
+def write_durably(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file so that a crash leaves either nothing or all of it.
+
+    Temporary name in the same directory, fsync, rename, fsync of the directory. Missing parent directories are made
+    durable first.
+
+    Raises
+    ------
+    OSError
+        Nothing stays behind under the temporary name.
+    """
+    make_directory(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+    try:
+        with temporary.open("xb") as stream:
+            for part in parts:
+                stream.write(part)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _fsync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and its missing parents, each entry durable."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    _fsync_directory(path.parent)
+
+
+def _fsync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

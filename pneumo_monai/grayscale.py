@@ -1,0 +1,163 @@
+"""The grayscale pipeline of PS3.3 C.11 and PS3.4 N.2 as one table: Modality LUT, VOI LUT, Presentation.
+
+Every step maps one value to one value, so they are worked out once for each value that Bits Stored can hold, in double
+precision, and a film of any size is looked up.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian
+
+from pneumo_monai.attributes import integer, integers, items, label, number, raw, text
+from pneumo_monai.errors import Reason, Refused
+from pneumo_monai.pixel_description import PixelDescription
+
+__all__ = ["displayed_values"]
+
+_MAX_RESCALE = 1e9
+"""Rescale beyond this, or its inverse, maps no detector's values; double precision would lose the film in it."""
+
+
+def displayed_values(dataset: Dataset, description: PixelDescription) -> NDArray[np.float32]:
+    """Work out the displayed value of every stored value.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        An instance; its Modality LUT, VOI LUT and General Equipment modules are read.
+    description : PixelDescription
+        How its pixels are stored.
+
+    Returns
+    -------
+    numpy.ndarray
+        Table, (2 ** bits_stored,), float32, 0 (black) to 1 (white); entry i belongs to the stored bits i.
+
+    Raises
+    ------
+    Refused
+        A lookup table or the rescale cannot be used.
+    """
+    stored = description.values()
+    values, low, high = _modality(dataset, description, stored)
+    shown: NDArray[np.float32] = np.clip(_voi(dataset, description, values, low, high), 0.0, 1.0).astype(np.float32)
+    if description.inverted:
+        shown = np.float32(1.0) - shown
+    shown[_padding(dataset, description, stored)] = 0.0
+    return shown
+
+
+def _modality(
+    dataset: Dataset, description: PixelDescription, stored: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float, float]:
+    """Return values after the Modality LUT (C.11.1) and the range they can take."""
+    low, high = description.range
+    sequence = items(dataset, "ModalityLUTSequence")
+    if sequence:
+        table = _read_table(sequence[0], description, low, high)
+        return table.apply(stored), 0.0, table.full
+    slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
+    slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+    if not 1.0 / _MAX_RESCALE <= abs(slope) <= _MAX_RESCALE or abs(intercept) > _MAX_RESCALE:
+        raise Refused(Reason.PIXEL_FORMAT, f"{label('RescaleSlope')} {slope:g}, Rescale Intercept {intercept:g}")
+    ends = sorted((low * slope + intercept, high * slope + intercept))
+    return stored * slope + intercept, ends[0], ends[1]
+
+
+def _voi(
+    dataset: Dataset, description: PixelDescription, values: NDArray[np.float64], low: float, high: float
+) -> NDArray[np.float64]:
+    """Return values after the VOI LUT (C.11.2): its first table, else the first window, else the full range."""
+    sequence = items(dataset, "VOILUTSequence")
+    if sequence:
+        table = _read_table(sequence[0], description, low, high)
+        return table.apply(values) / table.full
+    center, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
+    if center is None or width is None or not _shows_something(center, width, low, high):
+        return (values - low) / (high - low)
+    return _window(values, center, width, text(dataset, "VOILUTFunction").upper())
+
+
+def _shows_something(center: float, width: float, low: float, high: float) -> bool:
+    """Tell whether a window is one (C.11.2.1.2: a positive width) and meets the values that there can be."""
+    return width > 0 and center - width / 2 < high and center + width / 2 > low
+
+
+def _window(values: NDArray[np.float64], center: float, width: float, function: str) -> NDArray[np.float64]:
+    """Apply a window, mapped to 0 to 1, not yet clipped."""
+    with np.errstate(over="ignore"):
+        if function == "SIGMOID":  # C.11.2.1.3.1
+            return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
+        # LINEAR begins at a width of 1; below it the exact function says what was meant.
+        if function == "LINEAR_EXACT" or width < 1:  # C.11.2.1.3.2
+            return (values - center) / width + 0.5
+        if width == 1:  # C.11.2.1.2.1: a step
+            return (values > center - 0.5).astype(np.float64)
+        return (values - (center - 0.5)) / (width - 1.0) + 0.5
+
+
+def _padding(dataset: Dataset, description: PixelDescription, stored: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which stored values are no image (C.7.5.1.1.2)."""
+    value = integer(dataset, "PixelPaddingValue")
+    limit = integer(dataset, "PixelPaddingRangeLimit")
+    if value is None:
+        return np.zeros(stored.shape, dtype=np.bool_)
+    ends = sorted(_as_pixel(end, description) for end in (value, value if limit is None else limit))
+    mask: NDArray[np.bool_] = (stored >= ends[0]) & (stored <= ends[1])
+    # A range that leaves nothing is a mistake of the header, not an empty film.
+    return np.zeros_like(mask) if mask.all() else mask
+
+
+def _as_pixel(value: int, description: PixelDescription) -> int:
+    """Read a value as pixels are read: its VR may say unsigned where they are signed, and the other way round."""
+    pattern = value & 0xFFFF
+    return pattern - 0x10000 if description.signed and pattern > 0x7FFF else pattern
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A lookup table (C.11.1.1): the value that the first entry belongs to, the entries, and the greatest of them."""
+
+    first: int
+    entries: NDArray[np.float64]
+    full: float
+
+    def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Look values up; outside the table its ends hold, between two entries the line that joins them."""
+        return np.interp(values, self.first + np.arange(len(self.entries)), self.entries)
+
+
+def _read_table(item: Dataset, description: PixelDescription, low: float, high: float) -> _Table:
+    """Read LUT Descriptor (0028,3002) and LUT Data (0028,3006) of a table for values from `low` to `high`."""
+    descriptor = integers(item, "LUTDescriptor")
+    if len(descriptor) != 3 or not 8 <= descriptor[2] <= 16:
+        raise Refused(Reason.PIXEL_FORMAT, f"{label('LUTDescriptor')} is {descriptor}")
+    # Read as signed where pixels are, and 65536 entries do not fit 16 bits: 0 stands for them.
+    count = descriptor[0] & 0xFFFF or 1 << 16
+    entries = _read_entries(item, count, descriptor[2], big_endian=description.transfer_syntax == ExplicitVRBigEndian)
+    # Some tables use more bits than their descriptor says.
+    full = max(float((1 << descriptor[2]) - 1), float(entries.max()))
+    return _Table(_first_mapped(descriptor[1], count, low, high), entries.astype(np.float64), full)
+
+
+def _read_entries(item: Dataset, count: int, bits: int, *, big_endian: bool) -> NDArray[np.uint16]:
+    """Read LUT Data: 16 bit words, or 8 bit entries two to a word (C.11.1.1.1), the first in the low byte."""
+    data = raw(item, "LUTData")
+    if isinstance(data, bytes):
+        words = np.frombuffer(data[: len(data) // 2 * 2], dtype=">u2" if big_endian else "<u2").astype("<u2")
+    else:
+        words = (np.array(integers(item, "LUTData"), dtype=np.int64) & 0xFFFF).astype("<u2")
+    if len(words) < count and bits == 8:
+        words = words.view(np.uint8).astype("<u2")
+    if len(words) < count:
+        raise Refused(Reason.PIXEL_FORMAT, f"{label('LUTData')} holds {len(words)} of {count} entries")
+    return words[:count]
+
+
+def _first_mapped(first: int, count: int, low: float, high: float) -> int:
+    """Return the first value mapped, read as signed or unsigned: as given, unless only the other meets the values."""
+    other = first - 0x10000 if first > 0x7FFF else first + 0x10000
+    return next((start for start in (first, other) if start <= high and start + count - 1 >= low), first)

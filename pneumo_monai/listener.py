@@ -1,0 +1,211 @@
+"""Verification and Storage SCP: accept, write, enter in the ledger.
+
+Nothing here knows torch, MONAI or Holoscan: a listener is up in a second, and stays up when a decoder or a model does
+not.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.association import Association
+from pynetdicom.events import Event
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.transport import ThreadedAssociationServer
+
+from pneumo_monai import statuses
+from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError
+from pneumo_monai.ledger import Inbox
+from pneumo_monai.settings import Listener as ListenerSettings
+from pneumo_monai.spool import Spool, identify
+
+__all__ = ["TRANSFER_SYNTAXES", "ListenerProcess"]
+
+_log = logging.getLogger(__name__)
+
+TRANSFER_SYNTAXES: tuple[UID, ...] = (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+    RLELossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    JPEG2000Lossless,
+    JPEG2000,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    HTJ2K,
+)
+"""PS3.5 annex A, of each storage SOP class: what cannot be read is refused with a reason, not at negotiation."""
+
+_MAXIMUM_PDU_BYTES = 128 * 1024
+
+
+@dataclass
+class _OpenStudy:
+    """The study an association is bringing."""
+
+    study_instance_uid: str
+    last_film_at: float
+
+
+class ListenerProcess:
+    """The listening application entity.
+
+    Parameters
+    ----------
+    settings : pneumo_monai.settings.Listener
+        AE title, address, port, silence after which a study is reported.
+    spool : Spool
+        Where films are kept.
+    inbox : Inbox
+        Where they are entered.
+    """
+
+    def __init__(self, settings: ListenerSettings, spool: Spool, inbox: Inbox) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._inbox = inbox
+        self._open: dict[Association, _OpenStudy] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._server: ThreadedAssociationServer | None = None
+        self._watch = threading.Thread(target=self._close_silent_studies, name="silence", daemon=True)
+        self._entity = AE(ae_title=settings.ae_title)
+        self._entity.maximum_pdu_size = _MAXIMUM_PDU_BYTES
+        self._entity.add_supported_context(Verification)
+        for context in AllStoragePresentationContexts:
+            self._entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; the system's choice when the settings say 0."""
+        assert self._server is not None  # noqa: S101 - only read between start and stop
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begin to accept associations.
+
+        Raises
+        ------
+        ConfigurationError
+            The address or port cannot be listened on.
+        """
+        handlers: list[evt.EventHandlerType] = [
+            (evt.EVT_C_ECHO, lambda _: statuses.SUCCESS),
+            (evt.EVT_C_STORE, self._on_c_store),
+            (evt.EVT_RELEASED, self._on_end),
+            (evt.EVT_ABORTED, self._on_end),
+            (evt.EVT_CONN_CLOSE, self._on_end),
+        ]
+        address = (self._settings.host, self._settings.port)
+        try:
+            self._server = self._entity.start_server(address, block=False, evt_handlers=handlers)
+        except OSError as error:
+            raise ConfigurationError(
+                f"listener.host, listener.port: {address[0]}:{address[1]} cannot be listened on ({error.strerror}); "
+                "stop what uses the port, or choose another"
+            ) from error
+        if leftovers := self._inbox.sweep():
+            _log.info("%d studies that an earlier run left open are reported now", leftovers)
+        self._watch.start()
+
+    def stop(self, grace_seconds: float = 10.0) -> None:
+        """Accept nothing new, let open associations end within the grace, abort the rest, close every study."""
+        if self._server is None:
+            return
+        self._stopping.set()
+        # Closes the listening socket only: what is being sent may finish.
+        self._server.shutdown()
+        deadline = time.monotonic() + grace_seconds
+        while self._server.active_associations and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for late in self._server.active_associations:
+            late.abort()
+        for association in list(self._open):
+            self._close(association)
+        self._inbox.close()
+
+    def _on_c_store(self, event: Event) -> int:
+        try:
+            self._receive(event)
+        except Exception as error:  # noqa: BLE001 - each error becomes the status that tells the sender what to do
+            status = statuses.for_error(error)
+            # The error's own text may quote what was sent, unless it is one of ours.
+            what = str(error) if isinstance(error, PneumoMonaiError) else type(error).__name__
+            _log.warning("a C-STORE from %s is answered 0x%04X: %s", _calling_ae_title(event), status, what)
+            return status
+        return statuses.SUCCESS
+
+    def _receive(self, event: Event) -> None:
+        encoded = event.encoded_dataset()
+        identity = identify(encoded)
+        study = identity.study_instance_uid
+        with self._lock:
+            current = self._open.get(event.assoc)
+        if current is not None and current.study_instance_uid != study:
+            self._close(event.assoc)
+        with self._lock:
+            self._open[event.assoc] = _OpenStudy(study, time.monotonic())
+        path = self._spool.keep_film(identity, encoded)
+        try:
+            self._inbox.receive(identity, path, _calling_ae_title(event))
+        except sa.exc.SQLAlchemyError as error:
+            raise OutOfResources(f"the ledger cannot commit ({type(error).__name__})") from error
+        with self._lock:
+            self._open[event.assoc] = _OpenStudy(study, time.monotonic())
+
+    def _on_end(self, event: Event) -> None:
+        self._close(event.assoc)
+
+    def _close(self, association: Association) -> None:
+        with self._lock:
+            study = self._open.pop(association, None)
+        if study is None:
+            return
+        try:
+            self._inbox.close_study(study.study_instance_uid)
+        except sa.exc.SQLAlchemyError:
+            # The films are durable and still in progress: the silence watch asks again.
+            _log.exception("the ledger did not take study %s, it is tried again", study.study_instance_uid)
+            with self._lock:
+                self._open.setdefault(association, study)
+
+    def _close_silent_studies(self) -> None:
+        while not self._stopping.wait(self._settings.study_silence / 8):
+            silent_since = time.monotonic() - self._settings.study_silence
+            with self._lock:
+                silent = [entity for entity, study in self._open.items() if study.last_film_at < silent_since]
+            for association in silent:
+                self._close(association)
+
+
+def _calling_ae_title(event: Event) -> str:
+    return str(event.assoc.requestor.ae_title).strip()

@@ -1,0 +1,86 @@
+"""`pneumo-monai run` and the MAP: a folder read once by the same graph as the service."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pneumo_monai.bundle import PACKAGED, Bundle
+from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.folder import find_studies
+from pneumo_monai.study import Film, Study
+
+__all__ = ["run_folder"]
+
+_log = logging.getLogger(__name__)
+
+
+def run_folder(
+    source: Path, output: Path, *, model: Path | None = None, device: Literal["auto", "cpu", "cuda"] = "auto"
+) -> bool:
+    """Read every study of a folder and write its report into another.
+
+    Returns
+    -------
+    bool
+        Whether every file was analysed or refused with a reason, and every report is on disk.
+
+    Raises
+    ------
+    ConfigurationError
+        The input is no folder or empty, the output cannot be written, the model or the device cannot be used.
+    """
+    studies = find_studies(source)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{output}: cannot be created ({error.strerror}); pass another folder to -o"
+        ) from error
+    bundle = Bundle(model or PACKAGED)
+
+    from pneumo_monai.engine import Engine, choose_device
+    from pneumo_monai.graph import FolderApplication
+    from pneumo_monai.reading import Reading
+
+    engine = Engine(bundle, choose_device(device))
+    _log.info("model %s %s reads on %s", bundle.name, bundle.version, engine.device)
+    console = Console(stderr=True)
+    tally: Counter[str] = Counter()
+    problems: list[str] = []
+    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("studies"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=len(studies))
+
+        def on_study(study: Study, problem: OSError | None) -> None:
+            progress.advance(task)
+            tally["reports"] += study.report is not None and problem is None
+            if problem is not None:
+                problems.append(f"a report could not be written to {output} ({problem.strerror})")
+            for film in study.films:
+                what = _outcome(film)
+                tally[what] += 1
+                if what == "failed":
+                    problems.append(f"{film.path.name}: {film.failed}")
+                if film.refused is not None:
+                    console.print(f"{film.path.name}: refused, {film.refused}", highlight=False)
+
+        FolderApplication(reading=Reading(engine), studies=studies, output=output, on_study=on_study).run()
+    for problem in problems:
+        console.print(f"[red]{problem}", highlight=False)
+    received = tally["analysed"] + tally["refused"] + tally["failed"]
+    console.print(
+        f"{received} files = {tally['analysed']} analysed + {tally['refused']} refused + {tally['failed']} failed; "
+        f"{tally['reports']} reports in {output}",
+        highlight=False,
+    )
+    return not problems
+
+
+def _outcome(film: Film) -> str:
+    if film.refused is not None:
+        return "refused"
+    return "failed" if film.failed is not None else "analysed"

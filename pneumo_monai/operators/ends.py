@@ -1,0 +1,143 @@
+"""The two pairs of ends of the graph: a folder for one shot, a queue and futures for the service."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from holoscan.conditions import AsynchronousCondition, AsynchronousEventState, CountCondition
+from holoscan.core import ExecutionContext, InputContext, OutputContext
+from monai.deploy.core import Fragment, Operator, OperatorSpec
+
+from pneumo_monai.durable import write_durably
+from pneumo_monai.study import Study
+
+__all__ = ["FolderSink", "FolderSource", "FutureSink", "ResidentSource"]
+
+_log = logging.getLogger(__name__)
+
+
+class FolderSource(Operator):
+    """Emits the studies found in a folder, one a tick, and then no more.
+
+    Parameters
+    ----------
+    fragment : Fragment
+        The application.
+    studies : sequence of Study
+        From `pneumo_monai.folder.find_studies`; at least one.
+    """
+
+    def __init__(self, fragment: Fragment, *args: Any, studies: Sequence[Study]) -> None:
+        self._studies = deque(studies)
+        super().__init__(fragment, CountCondition(fragment, count=len(studies)), *args, name="folder_source")
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare one study out."""
+        spec.output("study")
+
+    def compute(self, op_input: InputContext, op_output: OutputContext, context: ExecutionContext) -> None:
+        """Emit the next study."""
+        del op_input, context
+        op_output.emit(self._studies.popleft(), "study")
+
+
+class FolderSink(Operator):
+    """Writes each new report as ``<SOP Instance UID>.dcm`` and hands the study to `on_study`.
+
+    Parameters
+    ----------
+    fragment : Fragment
+        The application.
+    folder : pathlib.Path
+        Where reports go; created when it is missing.
+    on_study : callable
+        Called once a study, after its report is on disk, or with the error that kept it from there.
+    """
+
+    def __init__(
+        self, fragment: Fragment, *args: Any, folder: Path, on_study: Callable[[Study, OSError | None], None]
+    ) -> None:
+        self._folder = folder
+        self._on_study = on_study
+        super().__init__(fragment, *args, name="folder_sink")
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare one study in."""
+        spec.input("study")
+
+    def compute(self, op_input: InputContext, op_output: OutputContext, context: ExecutionContext) -> None:
+        """Write the report, if there is one."""
+        del op_output, context
+        study: Study = op_input.receive("study")
+        problem = None
+        try:
+            if study.report is not None:
+                write_durably(self._folder / f"{study.report.sop_instance_uid}.dcm", study.report.encoded)
+        except OSError as error:
+            problem = error
+        self._on_study(study, problem)
+
+
+class ResidentSource(Operator):
+    """Emits the studies that `put` brings, and sleeps in between.
+
+    Parameters
+    ----------
+    fragment : Fragment
+        The application.
+    """
+
+    def __init__(self, fragment: Fragment, *args: Any) -> None:
+        self._waiting: SimpleQueue[Study] = SimpleQueue()
+        self._closed = False
+        self._condition = AsynchronousCondition(fragment, name="study_waiting")
+        super().__init__(fragment, self._condition, *args, name="resident_source")
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare one study out."""
+        spec.output("study")
+
+    def put(self, study: Study) -> None:
+        """Bring a study; returns at once. May be called from any thread."""
+        self._waiting.put(study)
+        self._condition.event_state = AsynchronousEventState.EVENT_DONE
+
+    def close(self) -> None:
+        """Let the graph end once what was brought is through."""
+        self._closed = True
+        self._condition.event_state = AsynchronousEventState.EVENT_DONE
+
+    def compute(self, op_input: InputContext, op_output: OutputContext, context: ExecutionContext) -> None:
+        """Emit the next study; the condition starts ready, so the first call finds none."""
+        del op_input, context
+        # Waiting is declared before the queue is looked at: a `put` after the look sets the event again.
+        self._condition.event_state = AsynchronousEventState.EVENT_WAITING
+        try:
+            op_output.emit(self._waiting.get_nowait(), "study")
+        except Empty:
+            if self._closed:
+                self._condition.event_state = AsynchronousEventState.EVENT_NEVER
+            return
+        if self._closed or not self._waiting.empty():
+            self._condition.event_state = AsynchronousEventState.EVENT_DONE
+
+
+class FutureSink(Operator):
+    """Gives each study back to whoever waits for its future."""
+
+    def __init__(self, fragment: Fragment, *args: Any) -> None:
+        super().__init__(fragment, *args, name="future_sink")
+
+    def setup(self, spec: OperatorSpec) -> None:
+        """Declare one study in."""
+        spec.input("study")
+
+    def compute(self, op_input: InputContext, op_output: OutputContext, context: ExecutionContext) -> None:
+        """Resolve the future."""
+        del op_output, context
+        study: Study = op_input.receive("study")
+        if study.answer is not None:
+            study.answer.set_result(study)

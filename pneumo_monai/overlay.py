@@ -1,0 +1,85 @@
+"""A picture for a person: the film, and beside it the film with its class activation map."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from pneumo_monai.findings import FilmFinding, OperatingPoint
+from pneumo_monai.transforms import SquareGeometry
+
+__all__ = ["RESEARCH_NOTICE", "draw_finding", "spread"]
+
+RESEARCH_NOTICE = "For research use only. Not a medical device."
+
+_HEIGHT = 720
+_BANNER = 92
+_AMBER = np.array([255.0, 176.0, 32.0], dtype=np.float32)
+_STRONGEST = 0.45
+"""Share of the overlay's colour where the map is highest: the film stays readable underneath."""
+
+
+def spread(activation: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """Spread a class activation map over the film it belongs to.
+
+    Parameters
+    ----------
+    activation : numpy.ndarray
+        (h, w) float32 over the padded square that the network saw.
+    rows, columns : int
+        Of the film.
+
+    Returns
+    -------
+    numpy.ndarray
+        (rows, columns) float32, in logits as before.
+    """
+    geometry = SquareGeometry(rows=rows, columns=columns, size=activation.shape[0])
+    left, _, top, _ = geometry.margins
+    square = Image.fromarray(activation.astype(np.float32)).resize((geometry.side,) * 2, Image.Resampling.BICUBIC)
+    return np.asarray(square, dtype=np.float32)[top : top + rows, left : left + columns]
+
+
+def draw_finding(film: NDArray[np.float32], finding: FilmFinding, operating_point: OperatingPoint) -> Image.Image:
+    """Draw the film, the film with the map, and a banner with the assessment and the research-use notice.
+
+    Parameters
+    ----------
+    film : numpy.ndarray
+        (H, W) float32 in [0, 1].
+    finding : FilmFinding
+        Its finding.
+    operating_point : OperatingPoint
+        Named in the banner.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
+    """
+    rows, columns = film.shape
+    grey = np.repeat(film[..., None] * 255.0, 3, axis=2)
+    weight = _weight(spread(finding.activation, rows, columns))[..., None]
+    pair = np.concatenate([grey, grey * (1.0 - weight) + _AMBER * weight], axis=1)
+    picture = Image.fromarray(pair.round().astype(np.uint8))
+    picture = picture.resize((round(2 * columns * _HEIGHT / rows), _HEIGHT), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", (picture.width, _HEIGHT + _BANNER), (18, 18, 18))
+    canvas.paste(picture, (0, _BANNER))
+    pen = ImageDraw.Draw(canvas)
+    assessment = "present" if finding.present else "absent"
+    lines = (
+        (22, (255, 255, 255), f"Pneumonia {assessment}, probability {finding.probability:.3f} ({finding.view})"),
+        (15, (190, 190, 190), f"{operating_point.name}: present at {operating_point.threshold:.3f} or more"),
+        (15, (255, 200, 90), f"{RESEARCH_NOTICE} Amber: where the network found support, strongest = darkest amber."),
+    )
+    y = 8
+    for size, colour, line in lines:
+        pen.text((12, y), line, fill=colour, font=ImageFont.load_default(size))
+        y += size + 9
+    return canvas
+
+
+def _weight(activation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the share of colour: only what speaks for pneumonia gets any, relative to the map's highest value."""
+    support = np.clip(activation, 0.0, None)
+    highest = float(support.max())
+    return np.zeros_like(support) if highest <= 0.0 else support / np.float32(highest) * np.float32(_STRONGEST)

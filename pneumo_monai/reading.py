@@ -1,0 +1,145 @@
+"""The stages of reading a study, one function each: load ▸ gate ▸ preprocess ▸ infer ▸ report.
+
+The operators of the graph, resident or one-shot, call these and nothing else.
+"""
+
+import hashlib
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from monai.transforms import Compose
+from pydicom import dcmread
+
+from pneumo_monai.engine import Engine, calibrated
+from pneumo_monai.findings import FilmFinding, StudyFindings
+from pneumo_monai.gate import check
+from pneumo_monai.instances import read_instance
+from pneumo_monai.pixels import read_film
+from pneumo_monai.report.encode import encode
+from pneumo_monai.report.structured_report import build_structured_report
+from pneumo_monai.study import Film, NewReport, Study
+from pneumo_monai.transforms import preprocessing
+
+__all__ = ["Reading"]
+
+_log = logging.getLogger(__name__)
+
+_FORM = "sr-comprehensive-3d"
+
+
+class Reading:
+    """The five stages around one resident network.
+
+    Parameters
+    ----------
+    engine : Engine
+        The network and its bundle.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._preprocess: Compose = preprocessing(**engine.bundle.contract.preprocessing.model_dump())
+
+    def load(self, study: Study) -> Study:
+        """Parse each film's file."""
+
+        def load(film: Film) -> Film:
+            return replace(film, dataset=read_instance(film.path))
+
+        return study.each_open_film(load, _log_failure)
+
+    def gate(self, study: Study) -> Study:
+        """Refuse what is no frontal chest radiograph we may read."""
+
+        def gate(film: Film) -> Film:
+            assert film.dataset is not None  # noqa: S101 - load comes before
+            return replace(film, view=check(film.dataset))
+
+        return study.each_open_film(gate, _log_failure)
+
+    def preprocess(self, study: Study) -> Study:
+        """Decode the film and make the network's input of it."""
+
+        def preprocess(film: Film) -> Film:
+            assert film.dataset is not None  # noqa: S101 - load comes before
+            pixels = read_film(film.dataset)
+            # The codestream is not needed again, and a study of many films would hold them all.
+            del film.dataset.PixelData
+            return replace(film, pixels=pixels, tensor=self._preprocess(pixels))
+
+        return study.each_open_film(preprocess, _log_failure)
+
+    def infer(self, study: Study) -> Study:
+        """Run the network and hold its calibrated output against the operating point."""
+        contract = self.engine.bundle.contract
+
+        def infer(film: Film) -> Film:
+            assert film.dataset is not None  # noqa: S101 - the stages before
+            assert film.tensor is not None  # noqa: S101
+            assert film.view is not None  # noqa: S101
+            logit, activation = self.engine.read(film.tensor)
+            probability = calibrated(logit, contract.calibration)
+            finding = FilmFinding(
+                sop_instance_uid=str(film.dataset.SOPInstanceUID),
+                view=film.view,
+                probability=probability,
+                present=probability >= contract.operating_point.threshold,
+                activation=activation,
+            )
+            return replace(film, finding=finding, tensor=None)
+
+        return study.each_open_film(infer, _log_failure)
+
+    def report(self, study: Study) -> Study:
+        """Build and encode the report, unless the current revision says the same already."""
+        try:
+            return self._report(study)
+        except Exception as error:  # noqa: BLE001 - the study failed, its films say so
+            _log.exception("study %s: the report could not be built", study.study_instance_uid)
+            return study.all_failed(f"{type(error).__name__} in report")
+
+    def _report(self, study: Study) -> Study:
+        analysed = [film for film in study.films if film.is_open and film.finding is not None]
+        if not analysed:
+            return study
+        model = self.engine.bundle.identity
+        fingerprint = _fingerprint(model.uid, analysed)
+        if study.previous is not None and study.previous.fingerprint == fingerprint:
+            return study
+        by_uid = {film.finding.sop_instance_uid: film for film in analysed if film.finding is not None}
+        revision = 1 if study.previous is None else study.previous.revision + 1
+        dataset = build_structured_report(
+            findings=StudyFindings(
+                study_instance_uid=study.study_instance_uid,
+                films=tuple(film.finding for _, film in sorted(by_uid.items()) if film.finding is not None),
+                model=model,
+                operating_point=self.engine.bundle.operating_point,
+            ),
+            sources={uid: film.dataset for uid, film in by_uid.items() if film.dataset is not None},
+            revision=revision,
+            predecessor=None if study.previous is None else dcmread(study.previous.path),
+            analysed_at=datetime.now(UTC).astimezone(),
+        )
+        report = NewReport(
+            sop_instance_uid=str(dataset.SOPInstanceUID),
+            revision=revision,
+            fingerprint=fingerprint,
+            encoded=encode(dataset),
+        )
+        return replace(study, report=report)
+
+
+def _fingerprint(model_uid: str, analysed: list[Film]) -> str:
+    """Name what a report says: which films, read by which model, in which form."""
+    films = sorted(film.finding.sop_instance_uid for film in analysed if film.finding is not None)
+    return hashlib.sha256("\n".join([_FORM, model_uid, *films]).encode()).hexdigest()
+
+
+def _log_failure(film: Film, error: Exception) -> None:
+    # The file's name holds UIDs only; the error's text could hold what the file says, so only its type is logged.
+    _log.error("%s failed: %s", film.path.name, type(error).__name__, exc_info=_without_text(error))
+
+
+def _without_text(error: Exception) -> Exception:
+    return RuntimeError(type(error).__name__).with_traceback(error.__traceback__)

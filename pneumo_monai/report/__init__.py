@@ -1,0 +1,1 @@
+"""Findings to DICOM objects: codes, structured report, its bytes, its text."""

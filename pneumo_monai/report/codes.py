@@ -1,0 +1,88 @@
+"""Every code that a report is written with, under the template row or context group that it stands for (PS3.16).
+
+No private codes: the designators are DCM, SCT, UCUM, UMLS and RFC5646, all listed in PS3.16 table 8-1.
+"""
+
+from pydicom.sr.coding import Code
+
+__all__ = [
+    "ABSENT",
+    "ALGORITHM_NAME",
+    "ALGORITHM_PARAMETERS",
+    "ALGORITHM_VERSION",
+    "ALL",
+    "COMMENT",
+    "DEVICE",
+    "DEVICE_OBSERVER_MANUFACTURER",
+    "DEVICE_OBSERVER_MODEL_NAME",
+    "DEVICE_OBSERVER_NAME",
+    "DEVICE_OBSERVER_UID",
+    "ENGLISH",
+    "FINDING",
+    "IMAGE_VIEW",
+    "IMAGING_MEASUREMENTS",
+    "IMAGING_MEASUREMENT_REPORT",
+    "IMPRESSION",
+    "LANGUAGE",
+    "MEASUREMENT_GROUP",
+    "NO_UNITS",
+    "OBSERVER_TYPE",
+    "PLAIN_CHEST_XRAY",
+    "PNEUMONIA",
+    "PRESENT",
+    "PROBABILITY",
+    "PROCEDURE_REPORTED",
+    "PROCESSING_EQUIPMENT",
+    "QUALITATIVE_EVALUATIONS",
+    "SOURCE_OF_MEASUREMENT",
+    "TRACKING_IDENTIFIER",
+    "TRACKING_UID",
+]
+
+# TID 1500 Measurement Report
+IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")  # row 1, CID 7021
+PROCEDURE_REPORTED = Code("121058", "DCM", "Procedure reported")  # row 4
+PLAIN_CHEST_XRAY = Code("399208008", "SCT", "Plain chest X-ray")  # row 4; more precise than CID 100, a baseline group
+IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")  # row 6
+QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # row 12
+IMPRESSION = Code("121073", "DCM", "Impression")  # row 14, free text
+COMMENT = Code("121106", "DCM", "Comment")  # row 14, free text
+
+# TID 1204 Language of Content Item and Descendants
+LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")  # row 1
+ENGLISH = Code("en-US", "RFC5646", "English (United States)")  # row 1, CID 5000
+
+# TID 1002 Observer Context
+OBSERVER_TYPE = Code("121005", "DCM", "Observer Type")  # row 1
+DEVICE = Code("121007", "DCM", "Device")  # row 1, CID 270
+
+# TID 1004 Device Observer Identifying Attributes
+DEVICE_OBSERVER_UID = Code("121012", "DCM", "Device Observer UID")  # row 1
+DEVICE_OBSERVER_NAME = Code("121013", "DCM", "Device Observer Name")  # row 2
+DEVICE_OBSERVER_MANUFACTURER = Code("121014", "DCM", "Device Observer Manufacturer")  # row 3
+DEVICE_OBSERVER_MODEL_NAME = Code("121015", "DCM", "Device Observer Model Name")  # row 4
+
+# TID 1501 Measurement and Qualitative Evaluation Group
+MEASUREMENT_GROUP = Code("125007", "DCM", "Measurement Group")  # row 1
+TRACKING_IDENTIFIER = Code("112039", "DCM", "Tracking Identifier")  # row 2
+TRACKING_UID = Code("112040", "DCM", "Tracking Unique Identifier")  # row 3
+FINDING = Code("121071", "DCM", "Finding")  # row 3b
+SOURCE_OF_MEASUREMENT = Code("121112", "DCM", "Source of Measurement")  # row 10b, CID 7551
+PNEUMONIA = Code("233604007", "SCT", "Pneumonia")  # row 3b its value, row 11 the name of its evaluation
+PRESENT = Code("52101004", "SCT", "Present")  # row 11, CID 241
+ABSENT = Code("272519000", "SCT", "Absent")  # row 11, CID 241
+IMAGE_VIEW = Code("111031", "DCM", "Image View")  # row 12, free text
+
+# TID 300 Measurement
+PROBABILITY = Code("122157", "DCM", "Probability")  # row 1
+NO_UNITS = Code("1", "UCUM", "no units")  # row 1, CID 7181
+
+# TID 4019 Algorithm Identification
+ALGORITHM_NAME = Code("111001", "DCM", "Algorithm Name")  # row 1
+ALGORITHM_VERSION = Code("111003", "DCM", "Algorithm Version")  # row 2
+ALGORITHM_PARAMETERS = Code("111002", "DCM", "Algorithm Parameters")  # row 3
+
+# PS3.3 C.12.1 SOP Common, Contributing Equipment Sequence (0018,A001)
+PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")  # CID 7005
+
+ALL: tuple[Code, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Code))

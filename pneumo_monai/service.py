@@ -1,0 +1,74 @@
+"""The parent of all: starts listener, worker and web port, and ends them in order."""
+
+import fcntl
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.processes import Child
+from pneumo_monai.settings import Settings
+
+__all__ = ["exclusive", "supervise"]
+
+_HEAD_START_SECONDS = 5.0
+
+
+@contextmanager
+def exclusive(data_dir: Path) -> Iterator[None]:
+    """Hold a data folder for one service.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be written, or another service holds it.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "serve.lock").open("w")
+    except OSError as error:
+        raise ConfigurationError(f"data_dir: {data_dir} cannot be written ({error.strerror})") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(f"data_dir: {data_dir} is in use by another service; stop it first") from error
+        yield
+
+
+def supervise(settings: Settings, config: Path, stop: threading.Event) -> None:
+    """Run listener, worker and web port until `stop` is set; then end the listener first, the worker after it.
+
+    Raises
+    ------
+    ConfigurationError
+        A process does not accept its configuration.
+    """
+    with exclusive(settings.data_dir), tempfile.TemporaryDirectory(prefix="pneumo-monai-") as runtime_dir:
+        program = [sys.executable, "-m", "pneumo_monai"]
+        listener = Child("listener", [*program, "listener", "--config", str(config)], Path(runtime_dir))
+        worker = Child(
+            "worker-0", [*program, "worker", "--config", str(config), "--slot", "worker-0"], Path(runtime_dir)
+        )
+        children = [listener, worker]
+        try:
+            listener.start()
+            # The worker's imports take seconds of every core: the listener begins to take films before.
+            deadline = time.monotonic() + _HEAD_START_SECONDS
+            while not listener.state.ready and time.monotonic() < deadline and not stop.wait(0.02):
+                listener.tend()
+            worker.start()
+            # Imported only now, for the same reason.
+            from pneumo_monai.web.app import serve_web
+
+            with serve_web(settings, lambda: [child.state for child in children]):
+                while not stop.wait(0.05):
+                    for child in children:
+                        child.tend()
+        finally:
+            for child in children:
+                child.stop()

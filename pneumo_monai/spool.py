@@ -1,0 +1,106 @@
+"""Films and reports on disk, under names made of validated UIDs.
+
+::
+
+    <data_dir>/spool/films/<Study Instance UID>/<SOP Instance UID>.<first 16 digits of the content's SHA-256>.dcm
+    <data_dir>/spool/reports/<Study Instance UID>/<SOP Instance UID>.dcm
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag
+
+from pneumo_monai.durable import write_durably
+from pneumo_monai.errors import Reason, Refused
+
+__all__ = ["Identity", "Spool", "identify"]
+
+_UID = re.compile(r"^[0-9]+(\.[0-9]+)*$")
+_STUDY_INSTANCE_UID = 0x0020000D
+_HEADER_TAGS = [0x00080016, 0x00080018, _STUDY_INSTANCE_UID]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What names a film before anything else of it is read."""
+
+    study_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    digest: str
+
+
+def identify(encoded: bytes) -> Identity:
+    """Find the UIDs of an encoded instance without decoding what follows them.
+
+    Parameters
+    ----------
+    encoded : bytes
+        A whole Part 10 file.
+
+    Raises
+    ------
+    Refused
+        It cannot be parsed so far, or a UID is missing or is none (PS3.5 9.1): nothing may be named after it.
+    """
+    try:
+        dataset = read_partial(BytesIO(encoded), stop_when=_after_study_instance_uid, specific_tags=_HEADER_TAGS)
+        uids = [_raw_text(dataset, tag) for tag in _HEADER_TAGS]
+    except Exception as error:  # a parser of foreign bytes raises as it pleases; RecursionError among others
+        raise Refused(Reason.UNPARSEABLE, f"the data set cannot be parsed ({type(error).__name__})") from error
+    for name, uid in zip(("SOP Class UID", "SOP Instance UID", "Study Instance UID"), uids, strict=True):
+        if len(uid) > 64 or not _UID.match(uid):
+            raise Refused(Reason.MISSING_IDENTITY, f"{name} is missing or no valid UID")
+    return Identity(
+        sop_class_uid=uids[0],
+        sop_instance_uid=uids[1],
+        study_instance_uid=uids[2],
+        digest=hashlib.sha256(encoded).hexdigest(),
+    )
+
+
+def _raw_text(dataset: Dataset, tag: int) -> str:
+    """Return a UID as it was sent: pydicom's own conversion would warn of what is checked here."""
+    value = dataset.get_item(tag).value if tag in dataset else None
+    return value.decode("ascii").rstrip("\0 ") if isinstance(value, bytes) else str(value or "")
+
+
+def _after_study_instance_uid(tag: BaseTag, vr: str | None, length: int) -> bool:
+    del vr, length
+    return int(tag) > _STUDY_INSTANCE_UID
+
+
+class Spool:
+    """The files under `data_dir`.
+
+    Parameters
+    ----------
+    data_dir : pathlib.Path
+        From the settings. Paths handed out are relative to it, so that a data folder can be moved.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+
+    def keep_film(self, identity: Identity, encoded: bytes) -> str:
+        """Write a received film durably and return its path relative to `data_dir`."""
+        name = f"{identity.sop_instance_uid}.{identity.digest[:16]}.dcm"
+        return self._keep(Path("spool/films", identity.study_instance_uid, name), encoded)
+
+    def keep_report(self, study_instance_uid: str, sop_instance_uid: str, encoded: bytes) -> str:
+        """Write an encoded report durably and return its path relative to `data_dir`."""
+        return self._keep(Path("spool/reports", study_instance_uid, f"{sop_instance_uid}.dcm"), encoded)
+
+    def path(self, relative: str) -> Path:
+        """Return the absolute path of a file the spool handed out."""
+        return self.data_dir / relative
+
+    def _keep(self, relative: Path, encoded: bytes) -> str:
+        write_durably(self.data_dir / relative, encoded)
+        return str(relative)

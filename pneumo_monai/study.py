@@ -1,0 +1,123 @@
+"""What travels through the graph: one study, its films, and what becomes of each."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from torch import Tensor
+
+from pneumo_monai.errors import Reason, Refused
+from pneumo_monai.findings import FilmFinding, View
+
+__all__ = ["Film", "NewReport", "PreviousReport", "Study"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Film:
+    """One received object on its way from file to finding.
+
+    Each stage adds its part; a film that was refused or that failed keeps what it had and is passed on untouched.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        Part 10 file.
+    key : int
+        The caller's own name of this film.
+    dataset, view, pixels, tensor, finding
+        Added by load, gate, preprocess (both arrays) and infer. `pixels` is (H, W) float32 in [0, 1], `tensor`
+        (1, size, size) float32.
+    refused : Refused or None
+        Why it may not be read.
+    failed : str or None
+        What went wrong in us.
+    """
+
+    path: Path
+    key: int = 0
+    dataset: Dataset | None = None
+    view: View | None = None
+    pixels: NDArray[np.float32] | None = None
+    tensor: Tensor | None = None
+    finding: FilmFinding | None = None
+    refused: Refused | None = None
+    failed: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the next stage has anything to do."""
+        return self.refused is None and self.failed is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviousReport:
+    """The current revision, which a new one names as its predecessor."""
+
+    revision: int
+    fingerprint: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewReport:
+    """A report that is encoded and not yet stored."""
+
+    sop_instance_uid: str
+    revision: int
+    fingerprint: str
+    encoded: bytes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """The item of the graph.
+
+    Attributes
+    ----------
+    study_instance_uid : str
+        Empty when a folder's file could not be parsed and stands alone.
+    films : tuple of Film
+        All objects received of the study so far.
+    previous : PreviousReport or None
+        The current revision of its report.
+    report : NewReport or None
+        Added by the report stage when there is something new to say.
+    answer : concurrent.futures.Future or None
+        Gets the study at the end of a resident graph.
+    """
+
+    study_instance_uid: str
+    films: tuple[Film, ...]
+    previous: PreviousReport | None = None
+    report: NewReport | None = None
+    answer: "Future[Study] | None" = None
+
+    def each_open_film(self, stage: Callable[[Film], Film], on_error: Callable[[Film, Exception], None]) -> Self:
+        """Apply a stage to each film that is still open.
+
+        What a stage raises ends that film alone: `Refused` refuses it, anything else fails it.
+        """
+        return replace(
+            self, films=tuple(_guarded(stage, film, on_error) if film.is_open else film for film in self.films)
+        )
+
+    def all_failed(self, why: str) -> Self:
+        """Fail every film that is still open."""
+        return replace(self, films=tuple(replace(film, failed=why) if film.is_open else film for film in self.films))
+
+
+def _guarded(stage: Callable[[Film], Film], film: Film, on_error: Callable[[Film, Exception], None]) -> Film:
+    try:
+        return stage(film)
+    except Refused as refused:
+        return replace(film, refused=refused)
+    except RecursionError:
+        return replace(film, refused=Refused(Reason.UNPARSEABLE, "sequences are nested too deep"))
+    except Exception as error:  # noqa: BLE001 - one film must not cost the others; the caller logs it
+        on_error(film, error)
+        return replace(film, failed=f"{type(error).__name__} in {stage.__name__}")

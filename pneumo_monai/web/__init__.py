@@ -1,0 +1,1 @@
+"""The web port: /health, /ready and the status page."""

@@ -1,0 +1,63 @@
+"""The reading process: the warm graph, fed by the ledger."""
+
+import logging
+import threading
+
+from pneumo_monai.bundle import PACKAGED, Bundle
+from pneumo_monai.errors import Broken
+from pneumo_monai.notify import notify_ready
+from pneumo_monai.settings import Settings
+
+__all__ = ["run_worker"]
+
+_log = logging.getLogger(__name__)
+
+
+def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
+    """Load the model, start the graph and take up work until `stop` is set; then finish what is in flight.
+
+    Parameters
+    ----------
+    settings : Settings
+        The whole tree.
+    slot : str
+        Stable name of this worker among its peers, see `pneumo_monai.ledger.run_workflows`.
+    stop : threading.Event
+        Set by whoever wants the worker to end.
+
+    Raises
+    ------
+    ConfigurationError
+        The model or the device is not what the settings promise.
+    Broken
+        The graph ended by itself.
+    """
+    # Torch, MONAI and Holoscan take seconds to import: what is wrong with the settings is said before.
+    bundle = Bundle(settings.model.path or PACKAGED)
+
+    from pneumo_monai.desk import Desk
+    from pneumo_monai.engine import Engine, choose_device
+    from pneumo_monai.graph import ResidentGraph
+    from pneumo_monai.ledger import prepare, run_workflows
+    from pneumo_monai.reading import Reading
+    from pneumo_monai.records import Records
+    from pneumo_monai.spool import Spool
+
+    engine = Engine(bundle, choose_device(settings.model.device))
+    engine.warm_up()
+    _log.info("model %s %s reads on %s", bundle.name, bundle.version, engine.device)
+    graph = ResidentGraph(Reading(engine))
+    graph.start()
+    desk = Desk(
+        records=Records(prepare(settings.ledger_url)),
+        spool=Spool(settings.data_dir),
+        destinations=settings.destinations,
+        calling_ae_title=settings.listener.ae_title,
+        read=graph.read,
+    )
+    with run_workflows(settings.ledger_url, desk, slot=slot):
+        notify_ready(model=f"{bundle.name} {bundle.version}", device=str(engine.device))
+        while not stop.wait(0.5):
+            if not graph.is_running:
+                raise Broken("the graph ended by itself; the log above says why")
+    graph.stop()

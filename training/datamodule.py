@@ -1,0 +1,287 @@
+"""From exams to batches: split, cache, normalisation constants, draws.
+
+Shape legend: B batch, C channel (always 1), H rows, W columns.
+"""
+
+import csv
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from monai.transforms import Compose
+from monai.utils import CommonKeys
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.transforms import preprocessing
+from training.augmentation import augmentation, drawn_side
+from training.cache import Depth, PixelCache, Skipped
+from training.recipe import Recipe
+from training.records import Exam, read_folders
+from training.split import Part, check_parts, read_split, split_by_person, write_split
+
+__all__ = ["INDEX", "Draws", "FilmDataset", "Films"]
+
+INDEX = "index"
+"""Key of a film's place in its dataset, beside `CommonKeys`."""
+
+_log = logging.getLogger(__name__)
+
+
+class FilmDataset(Dataset[dict[str, Tensor]]):
+    """Films of one part as (1, H, W) float32 with their labels.
+
+    An item is asked for by its place, or by its place and the seed of its augmentation, so that what a film looks like
+    does not depend on which worker makes it.
+    """
+
+    def __init__(
+        self, exams: list[Exam], cache: PixelCache, *, side: int, depth: Depth, transform: Callable[..., Tensor]
+    ) -> None:
+        self.exams = exams
+        self.transform = transform
+        self._cache, self._side, self._depth = cache, side, depth
+
+    def __len__(self) -> int:
+        return len(self.exams)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
+        place, seed = item if isinstance(item, tuple) else (item, None)
+        exam = self.exams[place]
+        square = self._cache.square(exam, side=self._side, depth=self._depth)
+        if seed is not None and isinstance(self.transform, Compose):
+            self.transform.set_random_state(seed=seed)
+        return {
+            CommonKeys.IMAGE: self.transform(square),
+            CommonKeys.LABEL: torch.tensor(exam.target, dtype=torch.float32),
+            INDEX: place,
+        }
+
+
+class Draws(Sampler[tuple[int, int]]):
+    """Places and augmentation seeds of one epoch, a function of the seed and the epoch alone.
+
+    Each group gives its share of the draws. Within a group every film is drawn once before one is drawn twice.
+
+    Parameters
+    ----------
+    groups : list of str
+        The group of each film.
+    shares : dict of str to float
+        Share of each group; empty: every film once.
+    count : int
+        Draws of an epoch.
+    seed : int
+        Of the run.
+    """
+
+    def __init__(self, groups: list[str], *, shares: dict[str, float], count: int, seed: int) -> None:
+        self._places: dict[str, list[int]] = defaultdict(list)
+        for place, group in enumerate(groups):
+            self._places[group].append(place)
+        if unknown := set(shares).difference(self._places):
+            raise ConfigurationError(
+                f"draws: no training film is in {min(unknown)}; the groups are {sorted(self._places)}"
+            )
+        shares = shares or {group: float(len(places)) for group, places in self._places.items()}
+        total = sum(shares.values())
+        self.counts = {group: round(count * share / total) for group, share in shares.items()}
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return sum(self.counts.values())
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = np.random.default_rng([self._seed, self._epoch])
+        drawn: list[int] = []
+        for group, count in self.counts.items():
+            places = self._places[group]
+            rounds = [generator.permutation(places) for _ in range(-(-count // len(places)))]
+            drawn.extend(np.concatenate(rounds)[:count].tolist() if rounds else [])
+        order = generator.permutation(len(drawn))
+        seeds = generator.integers(0, 1 << 31, len(drawn))
+        return ((drawn[place], int(seed)) for place, seed in zip(order, seeds, strict=True))
+
+
+class Films(pl.LightningDataModule):
+    """The films of all data folders.
+
+    Parameters
+    ----------
+    folders : list of Path
+        Data folders in the layout of the challenge.
+    recipe : Recipe
+        The experiment.
+    cache : Path
+        Folder of decoded pixels.
+    split : Path or None
+        The split.csv of an earlier run; None: a new split.
+    trained : list of str
+        Persons that the initial weights were trained on.
+    workers : int
+        Processes that decode and that feed the trainer.
+    """
+
+    def __init__(
+        self,
+        folders: list[Path],
+        recipe: Recipe,
+        *,
+        cache: Path,
+        split: Path | None = None,
+        trained: list[str] | None = None,
+        workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.folders, self.recipe, self.workers = folders, recipe, workers
+        self.skipped: list[Skipped] = []
+        self.exams: list[Exam] = []
+        self.parts: dict[str, Part] = {}
+        self.mean = self.std = float("nan")
+        self._cache = PixelCache(cache, workers=workers)
+        self._split, self._trained = split, trained or []
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 every stage needs the whole split
+        """Read, decode, split and measure; done once.
+
+        Raises
+        ------
+        ConfigurationError
+            From the labels, the split, or because no film could be read.
+        """
+        if self.exams:
+            return
+        listed = read_folders(self.folders)
+        self.exams, self.skipped = self._cache.fill(listed, side=drawn_side(self.recipe.size), depth="uint8")
+        if self.skipped:
+            _log.warning("%d of %d films cannot be read and are skipped", len(self.skipped), len(listed))
+            for skipped in self.skipped:
+                _log.warning("skipped %s: %s", skipped.exam.path, skipped.reason)
+        if not self.exams:
+            raise ConfigurationError("--data: none of the films can be read; the log says why for each")
+        self.parts = read_split(self._split, self.exams) if self._split else split_by_person(self.exams, self.recipe)
+        check_parts(self.parts, self.exams, self._trained)
+        for part in (Part.VALIDATION, Part.TEST):
+            self._cache.fill(self.part(part), side=self.recipe.size, depth="float32")
+        self.mean, self.std = self._measure()
+        for part in Part:
+            _log.info("%s part: %s", part, self.describe(part))
+
+    def part(self, part: Part) -> list[Exam]:
+        """Return the exams of one part; of the training part those whose group is drawn."""
+        drawn = self.recipe.draws
+        return [
+            exam
+            for exam in self.exams
+            if self.parts[exam.person] is part and (part is not Part.TRAINING or not drawn or exam.group in drawn)
+        ]
+
+    def describe(self, part: Part) -> dict[str, dict[str, int]]:
+        """Count exams, persons and positive films of one part by group."""
+        groups: dict[str, list[Exam]] = defaultdict(list)
+        for exam in self.part(part):
+            groups[exam.group].append(exam)
+        return {
+            group: {
+                "exams": len(exams),
+                "persons": len({exam.person for exam in exams}),
+                "positive": sum(exam.target for exam in exams),
+            }
+            for group, exams in sorted(groups.items())
+        }
+
+    def draws(self) -> Draws:
+        """Return the sampler of the training part."""
+        exams = self.part(Part.TRAINING)
+        return Draws(
+            [exam.group for exam in exams],
+            shares=self.recipe.draws,
+            count=self.recipe.draws_per_epoch or len(exams),
+            seed=self.recipe.seed,
+        )
+
+    @property
+    def positive_weight(self) -> float:
+        """Negatives for each positive among what is drawn, unless the recipe says otherwise."""
+        if self.recipe.positive_weight is not None:
+            return self.recipe.positive_weight
+        rates = {group: count["positive"] / count["exams"] for group, count in self.describe(Part.TRAINING).items()}
+        counts = self.draws().counts
+        positive = sum(count * rates[group] for group, count in counts.items())
+        if not 0 < positive < sum(counts.values()):
+            raise ConfigurationError("the training part holds one class only; both are needed")
+        return (sum(counts.values()) - positive) / positive
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Return augmented batches: image (B, 1, H, W), label (B,), index (B,)."""
+        size = self.recipe.size
+        dataset = FilmDataset(
+            self.part(Part.TRAINING),
+            self._cache,
+            side=drawn_side(size),
+            depth="uint8",
+            transform=augmentation(size=size, mean=self.mean, std=self.std),
+        )
+        return DataLoader(
+            dataset,
+            sampler=self.draws(),
+            batch_size=self.recipe.batch_size,
+            drop_last=len(dataset) > self.recipe.batch_size,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Return the validation films that the recipe selects on, preprocessed as the service does."""
+        chosen = self.recipe.select_on
+        exams = [exam for exam in self.part(Part.VALIDATION) if not chosen or exam.group in chosen]
+        if len({exam.target for exam in exams}) < 2:
+            raise ConfigurationError(
+                f"select_on: the validation films of {chosen or 'all groups'} are of one class only"
+            )
+        return self.held_out(exams)
+
+    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Return the test films, preprocessed as the service does."""
+        return self.held_out(self.part(Part.TEST))
+
+    def held_out(self, exams: list[Exam]) -> DataLoader[dict[str, Tensor]]:
+        """Return held-out films in the given order."""
+        size = self.recipe.size
+        # On a square of `size` pixels the geometry of `preprocessing` changes nothing: the cache holds its result.
+        transform = preprocessing(size=size, mean=self.mean, std=self.std)
+        dataset = FilmDataset(exams, self._cache, side=size, depth="float32", transform=transform)
+        return DataLoader(dataset, batch_size=64, num_workers=0)
+
+    def write(self, out: Path) -> None:
+        """Write split.csv and skipped.csv."""
+        write_split(out / "split.csv", self.exams, self.parts)
+        with (out / "skipped.csv").open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["path", "reason"])
+            writer.writerows([skipped.exam.path, skipped.reason] for skipped in self.skipped)
+
+    def _measure(self) -> tuple[float, float]:
+        """Mean and standard deviation of the training part's pixels in [0, 1], each group weighed by its draws."""
+        exams = self.part(Part.TRAINING)
+        counts, sizes = self.draws().counts, Counter(exam.group for exam in exams)
+        weight = first = second = 0.0
+        for exam in exams:
+            pixels = self._cache.square(exam, side=drawn_side(self.recipe.size), depth="uint8") / np.float64(255.0)
+            share = counts[exam.group] / sizes[exam.group]
+            weight += share
+            first += share * float(pixels.mean())
+            second += share * float(np.square(pixels).mean())
+        mean = first / weight
+        return mean, float(np.sqrt(second / weight - mean**2))

@@ -1,0 +1,141 @@
+"""The folder of a run, and the trainer that fills it.
+
+::
+
+    <out>/recipe.yaml  split.csv  skipped.csv  run.json
+    <out>/checkpoints/best.ckpt  last.ckpt
+    <out>/tensorboard/
+    <out>/metrics.json  predictions.csv         written by `training.evaluate`
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from monai.data import set_track_meta
+from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.network import ResNet18
+from training.datamodule import Films
+from training.module import PneumoniaModule
+from training.recipe import Recipe
+from training.split import Part
+from training.weights import initialise
+
+__all__ = ["BEST", "LAST", "build_trainer", "describe_run", "open_films", "prepare"]
+
+BEST = Path("checkpoints") / "best.ckpt"
+LAST = Path("checkpoints") / "last.ckpt"
+
+_log = logging.getLogger(__name__)
+
+
+def prepare(
+    recipe: Recipe, folders: list[Path], out: Path, *, weights: str, cache: Path, split: Path | None, workers: int
+) -> tuple[Films, PneumoniaModule]:
+    """Make network, films and module, and write what the run is into its folder.
+
+    Raises
+    ------
+    ConfigurationError
+        From the weights, the labels or the split.
+    """
+    pl.seed_everything(recipe.seed, workers=True)
+    # Orientation and spacing of these squares mean nothing; carrying them along takes a third of the loading time.
+    set_track_meta(False)
+    network = ResNet18()
+    lineage = initialise(network, weights)
+    trained = sorted({person for run in lineage for person in run["persons"]})
+    films = Films(folders, recipe, cache=cache, split=split, trained=trained, workers=workers)
+    films.setup()
+    out.mkdir(parents=True, exist_ok=True)
+    recipe.write(out / "recipe.yaml")
+    films.write(out)
+    description = describe_run(films, weights=weights if weights in {"imagenet", "none"} else "file")
+    (out / "run.json").write_text(
+        json.dumps(
+            {
+                "data": [str(folder.resolve()) for folder in folders],
+                "cache": str(cache.resolve()),
+                "mean": films.mean,
+                "std": films.std,
+                "description": description,
+            },
+            indent=2,
+        )
+    )
+    persons = sorted({exam.person for exam in films.part(Part.TRAINING)})
+    module = PneumoniaModule(
+        network,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        warm_up_epochs=recipe.warm_up_epochs,
+        positive_weight=films.positive_weight,
+        lineage=[*lineage, {**description, "persons": persons}],
+    )
+    return films, module
+
+
+def describe_run(films: Films, *, weights: str) -> dict[str, Any]:
+    """Say what a run learns from, for the lineage and the bundle: counts and settings, no paths."""
+    return {
+        "initial_weights": weights,
+        "sources": sorted({exam.source for exam in films.exams}),
+        "recipe": films.recipe.model_dump(mode="json"),
+        "films_skipped": len(films.skipped),
+        "draws_per_epoch": films.draws().counts,
+        "positive_weight": films.positive_weight,
+        "parts": {part.value: films.describe(part) for part in Part},
+    }
+
+
+def open_films(out: Path) -> Films:
+    """Open the films of a finished run as it split and normalised them.
+
+    Raises
+    ------
+    ConfigurationError
+        `out` is no folder of a run.
+    """
+    try:
+        stored = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"--run {out} is no folder of a run: run.json is missing; see --out of training"
+        ) from None
+    films = Films(
+        [Path(folder) for folder in stored["data"]],
+        Recipe.read(out / "recipe.yaml", {}),
+        cache=Path(stored["cache"]),
+        split=out / "split.csv",
+    )
+    films.setup()
+    films.mean, films.std = stored["mean"], stored["std"]
+    return films
+
+
+def build_trainer(recipe: Recipe, out: Path, **overrides: Any) -> pl.Trainer:
+    """Build the trainer of a run: checkpoints each epoch, TensorBoard, progress bar."""
+    checkpoints = ModelCheckpoint(
+        dirpath=out / BEST.parent,
+        filename=BEST.stem,
+        monitor="val/auroc",
+        mode="max",
+        save_last=True,
+        enable_version_counter=False,
+    )
+    settings: dict[str, Any] = {
+        "max_epochs": recipe.epochs,
+        "gradient_clip_val": recipe.gradient_clip,
+        "precision": "16-mixed" if torch.cuda.is_available() else "32-true",
+        "logger": TensorBoardLogger(out, name="tensorboard", version=""),
+        "callbacks": [checkpoints, LearningRateMonitor("step"), RichProgressBar()],
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10,
+    }
+    return pl.Trainer(**{**settings, **overrides})
