@@ -5,12 +5,15 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pneumo_monai.errors import ConfigurationError, DeliveryError, PneumoMonaiError
+from pneumo_monai.errors import Broken, ConfigurationError, DeliveryError, PneumoMonaiError, Retryable
 from pneumo_monai.processes import EX_CONFIG
+
+if TYPE_CHECKING:
+    from pneumo_monai.settings import Settings
 
 __all__ = ["app", "main"]
 
@@ -39,6 +42,18 @@ def main() -> None:
         sys.exit(1)
 
 
+def _settings_with_folder(config: Path) -> "Settings":
+    """Load the settings and make their data folder."""
+    from pneumo_monai.settings import load_settings
+
+    settings = load_settings(config)
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"data_dir: {settings.data_dir} cannot be created ({error.strerror})") from error
+    return settings
+
+
 def _stop_on_signals() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -64,13 +79,11 @@ def listener(config: Config) -> None:
     from pneumo_monai.ledger import Inbox, prepare
     from pneumo_monai.listener import ListenerProcess
     from pneumo_monai.notify import notify_ready
-    from pneumo_monai.settings import load_settings
     from pneumo_monai.spool import Spool
 
     logs.configure("listener")
     stop = _stop_on_signals()
-    settings = load_settings(config)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings = _settings_with_folder(config)
     process = ListenerProcess(settings.listener, Spool(settings.data_dir), Inbox(prepare(settings.ledger_url)))
     process.start()
     notify_ready(listens=f"on {settings.listener.ae_title}@{settings.listener.host}:{process.port}")
@@ -85,13 +98,11 @@ def worker(
 ) -> None:
     """Run a worker alone: the warm graph, fed by the ledger. `serve` starts this for you."""
     from pneumo_monai import logs
-    from pneumo_monai.settings import load_settings
     from pneumo_monai.worker import run_worker
 
     logs.configure(slot)
     stop = _stop_on_signals()
-    settings = load_settings(config)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings = _settings_with_folder(config)
     run_worker(settings, slot=slot, stop=stop)
 
 
@@ -120,10 +131,17 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List studies and their state, and why what was not analysed was not."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     from pneumo_monai.settings import load_settings
     from pneumo_monai.status import print_status
 
-    print_status(load_settings(config), limit=limit, as_json=as_json)
+    settings = load_settings(config)
+    try:
+        print_status(settings, limit=limit, as_json=as_json)
+    except SQLAlchemyError as error:
+        where = "ledger.url: the database" if settings.ledger.url else f"data_dir: the ledger in {settings.data_dir}"
+        raise Retryable(f"{where} cannot be read ({type(error).__name__})") from error
 
 
 @app.command()
@@ -144,12 +162,14 @@ def send(
 @app.command()
 def show(files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Structured Reports.")]) -> None:
     """Print Structured Reports as readable text."""
-    from pydicom import dcmread
-
+    from pneumo_monai.instances import read_instance
     from pneumo_monai.report.text import as_text
 
     for file in files:
-        typer.echo(as_text(dcmread(file)))
+        try:
+            typer.echo(as_text(read_instance(file)))
+        except PneumoMonaiError as error:
+            raise Broken(f"{file}: {error}") from error
 
 
 @app.command()

@@ -10,6 +10,11 @@ __all__ = ["Frame", "parse_j2k", "parse_jpeg"]
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 """SOF0 to SOF15 but for DHT, JPG and DAC (ITU-T T.81 table B.1), and SOF55 of JPEG-LS (ITU-T T.87 C.2.2)."""
 
+_START_OF_SCAN = 0xDA
+
+_COMMENTS = frozenset({*range(0xE0, 0xF0), 0xFE})
+"""APP0 to APP15 and COM (ITU-T T.81 table B.1)."""
+
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """TEM, RST0 to RST7 and SOI: markers without a length (ITU-T T.81 table B.1)."""
 
@@ -29,29 +34,39 @@ class Frame(NamedTuple):
     precision: int
 
 
-def parse_jpeg(codestream: bytes) -> Frame:
+def parse_jpeg(codestream: bytes) -> tuple[Frame, bytes]:
     """Read the frame header of a JPEG or JPEG-LS codestream (ITU-T T.81 B.2.2, T.87 C.2.2).
+
+    Returns
+    -------
+    tuple of Frame and bytes
+        What the frame header declares, and the codestream without its comments and application segments, which say
+        nothing about a grayscale picture. GDCM ends the process at whatever libjpeg warns of before the first scan:
+        an unknown JFIF version, bytes between two segments.
 
     Raises
     ------
     Refused
-        There is none.
+        There is no frame header, or several, or the segments before the first scan do not fit together.
     """
+    frames: list[Frame] = []
+    kept: list[bytes] = []
     position = 0
-    while position + 4 <= len(codestream):
-        if codestream[position] != 0xFF:
-            break
+    while codestream[position : position + 1] == b"\xff" and position + 10 <= len(codestream):
         marker = codestream[position + 1]
+        if marker == _START_OF_SCAN and len(frames) == 1:
+            return frames[0], b"".join([*kept, codestream[position:]])
         if marker == 0xFF:  # fill byte (B.1.1.2)
             position += 1
-        elif marker in _STANDALONE:
-            position += 2
-        elif marker in _START_OF_FRAME and position + 10 <= len(codestream):
-            precision, rows, columns, components = struct.unpack_from(">BHHB", codestream, position + 4)
-            return Frame(rows, columns, components, precision)
         else:
-            position += 2 + struct.unpack_from(">H", codestream, position + 2)[0]
-    raise Refused(Reason.UNDECODABLE, "the codestream has no JPEG frame header")
+            length = 2 if marker in _STANDALONE else 2 + struct.unpack_from(">H", codestream, position + 2)[0]
+            if marker in _START_OF_FRAME:
+                precision, rows, columns, components = struct.unpack_from(">BHHB", codestream, position + 4)
+                frames.append(Frame(rows, columns, components, precision))
+            if marker not in _COMMENTS:
+                kept.append(codestream[position : position + length])
+            position += length
+    raise Refused(Reason.UNDECODABLE, "the codestream has no sound JPEG header")
 
 
 def parse_j2k(codestream: bytes) -> Frame:

@@ -23,25 +23,25 @@ from pneumo_monai.pixel_description import PixelDescription
 __all__ = ["DECODERS", "decode"]
 
 DECODERS: dict[str, str] = {
-    # Transfer syntax (PS3.5 10, A): plugin of pydicom; none is needed where nothing is compressed.
+    # Transfer syntax (PS3.5 10, A): plugin of pydicom, none where nothing is compressed.
     uid.ImplicitVRLittleEndian: "",
     uid.ExplicitVRLittleEndian: "",
     uid.DeflatedExplicitVRLittleEndian: "",
     uid.ExplicitVRBigEndian: "",
     uid.RLELossless: "pydicom",  # pylibjpeg-rle ends the process on hostile bytes: a Rust panic is no Exception
     uid.JPEGBaseline8Bit: "pillow",
-    uid.JPEGExtended12Bit: "pillow",  # 8 bit only; 12 bit by `_decode_extended_12bit`
+    uid.JPEGExtended12Bit: "pillow",  # 8 bit only: 12 bit by GDCM
     uid.JPEGLossless: "gdcm",
     uid.JPEGLosslessSV1: "gdcm",
-    uid.JPEGLSLossless: "pyjpegls",
-    uid.JPEGLSNearLossless: "pyjpegls",
+    uid.JPEGLSLossless: "gdcm",  # pyjpegls computes for many seconds on a few hundred bytes that were cut short
+    uid.JPEGLSNearLossless: "gdcm",
     uid.JPEG2000Lossless: "pylibjpeg",
     uid.JPEG2000: "pylibjpeg",
     uid.HTJ2KLossless: "pylibjpeg",
     uid.HTJ2KLosslessRPCL: "pylibjpeg",
     uid.HTJ2K: "pylibjpeg",
 }
-"""Every transfer syntax that is decoded, and by what."""
+"""Every transfer syntax that is decoded, and by what. GDCM is called by `_decode_by_gdcm`."""
 
 _LOSSY = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K})
 
@@ -100,13 +100,11 @@ def _decode(dataset: Dataset, description: PixelDescription) -> NDArray[np.integ
     if syntax in uid.JPEG2000TransferSyntaxes:
         _check_frame(parse_j2k(get_frame(dataset.PixelData, 0, number_of_frames=1)), description)
     elif syntax in uid.JPEGTransferSyntaxes or syntax in uid.JPEGLSTransferSyntaxes:
-        codestream = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        frame = parse_jpeg(codestream)
+        frame, codestream = parse_jpeg(get_frame(dataset.PixelData, 0, number_of_frames=1))
         _check_frame(frame, description)
-        if syntax == uid.JPEGExtended12Bit and frame.precision == 12:
-            return _decode_extended_12bit(codestream, frame)
-        # The codestream's own precision is what its decoder returns, whatever the header says.
-        options |= {"bits_stored": frame.precision, "bits_allocated": 8 if frame.precision <= 8 else 16}
+        if DECODERS[syntax] == "gdcm" or frame.precision > 8:
+            return _decode_by_gdcm(codestream, frame, syntax)
+        options |= {"bits_stored": 8, "bits_allocated": 8}
     decoder = get_decoder(syntax)
     decoded, _ = decoder.as_array(dataset, index=0, raw=True, decoding_plugin=DECODERS[syntax], **options)
     return decoded
@@ -124,8 +122,13 @@ def _check_frame(frame: Frame, description: PixelDescription) -> None:
         raise Refused(Reason.PIXEL_FORMAT, f"the codestream has {frame.precision} bits a sample, 16 are read at most")
 
 
-def _decode_extended_12bit(codestream: bytes, frame: Frame) -> NDArray[np.uint16]:
-    """Decode with GDCM itself: pydicom's plugin leaves 12 bit out, because it tells GDCM of 16 allocated bits."""
+def _decode_by_gdcm(codestream: bytes, frame: Frame, syntax: uid.UID) -> NDArray[np.unsignedinteger[Any]]:
+    """Decode as the codestream declares itself.
+
+    pydicom's plugin goes by the header, which may name fewer bits, and leaves 12 bit JPEG Extended out: GDCM must be
+    told of 12 allocated bits there.
+    """
+    allocated = 8 if frame.precision <= 8 else 12 if syntax == uid.JPEGExtended12Bit else 16
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(codestream)
     fragments = gdcm.SequenceOfFragments.New()
@@ -137,10 +140,10 @@ def _decode_extended_12bit(codestream: bytes, frame: Frame) -> NDArray[np.uint16
     image.SetDimensions((frame.columns, frame.rows, 1))
     image.SetDataElement(element)
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
-    image.SetPixelFormat(gdcm.PixelFormat(1, 12, 12, 11, 0))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(str(syntax))))
+    image.SetPixelFormat(gdcm.PixelFormat(1, allocated, frame.precision, frame.precision - 1, 0))
     decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
-    return np.frombuffer(decoded, dtype="<u2").reshape(frame.rows, frame.columns)
+    return np.frombuffer(decoded, dtype=np.uint8 if allocated == 8 else "<u2").reshape(frame.rows, frame.columns)
 
 
 def _stored_bits(decoded: NDArray[np.integer[Any]], description: PixelDescription) -> NDArray[np.unsignedinteger[Any]]:
@@ -148,7 +151,8 @@ def _stored_bits(decoded: NDArray[np.integer[Any]], description: PixelDescriptio
     decoded = decoded.astype(decoded.dtype.newbyteorder("="), copy=False)
     if bits > 8 * decoded.dtype.itemsize:
         decoded = decoded.astype(np.int16 if description.signed else np.uint16)
-    if syntax in _LOSSY:
+    # JPEG knows no sign: where pixels have one, its decoders return patterns, which have no order to clip by.
+    if syntax in _LOSSY and description.signed == np.issubdtype(decoded.dtype, np.signedinteger):
         decoded = np.clip(decoded, *description.range)
     words: NDArray[np.unsignedinteger[Any]] = decoded.view(np.uint8 if decoded.dtype.itemsize == 1 else np.uint16)
     holds_words = syntax == uid.RLELossless or not syntax.is_encapsulated

@@ -1,18 +1,19 @@
 """The only wiring: load ▸ gate ▸ preprocess ▸ infer ▸ report between one pair of ends."""
 
 import logging
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from holoscan.schedulers import EventBasedScheduler
 from monai.deploy.core import Application, Operator
 
 from pneumo_monai.errors import Retryable
-from pneumo_monai.operators import FolderSink, FolderSource, FutureSink, ResidentSource, StageOperator
+from pneumo_monai.operators import FolderSink, FolderSource, FutureSink, Inlet, ResidentSource, StageOperator
 from pneumo_monai.reading import Reading
 from pneumo_monai.study import Study
 
@@ -70,13 +71,13 @@ class FolderApplication(Application):
 
 
 class _ResidentApplication(Application):
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, inlet: Inlet) -> None:
         self._reading = reading
+        self._inlet = inlet
         super().__init__()
 
     def compose(self) -> None:
-        self.source = ResidentSource(self)
-        connect_stages(self, self.source, self._reading, FutureSink(self))
+        connect_stages(self, ResidentSource(self, inlet=self._inlet), self._reading, FutureSink(self))
         self.scheduler(EventBasedScheduler(self, name="scheduler", worker_thread_number=_THREADS))
 
 
@@ -90,12 +91,28 @@ class ResidentGraph:
     """
 
     def __init__(self, reading: Reading) -> None:
-        self._application = _ResidentApplication(reading)
+        self._inlet = Inlet()
+        self._application = _ResidentApplication(reading, self._inlet)
         self._end: Future[None] | None = None
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def start(self) -> None:
-        """Start the graph in the background."""
+        """Start the graph in the background; return when studies can be read.
+
+        Call it from the main thread: Holoscan takes over SIGINT and SIGTERM when it starts, and would end the process
+        three seconds after one, whatever is in flight. They are given back to whom they belonged.
+        """
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         self._end = self._application.run_async()
+        self.read(Study(study_instance_uid="", films=()))
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
     @property
     def is_running(self) -> bool:
@@ -113,7 +130,7 @@ class ResidentGraph:
         if not self.is_running:
             raise Retryable("the graph is not running")
         answer: Future[Study] = Future()
-        self._application.source.put(replace(study, answer=answer))
+        self._inlet.put(replace(study, answer=answer))
         try:
             return answer.result(timeout)
         except TimeoutError as error:
@@ -123,5 +140,5 @@ class ResidentGraph:
         """Let what is inside come through, then end the graph."""
         if self._end is None:
             return
-        self._application.source.close()
+        self._inlet.close()
         self._end.result(30)

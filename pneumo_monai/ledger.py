@@ -9,7 +9,7 @@ A listener enters what it received and asks for a study to be reported (`Inbox`)
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -168,9 +168,7 @@ def _define_workflows(work: Work) -> None:
             return None
         if report is None:
             return None
-        for destination in work.destinations:
-            with SetWorkflowID(f"deliver:{report}:{destination}"):
-                DBOS.enqueue_workflow(_delivery_queue(destination), deliver_report, report, destination)
+        _ask_for_deliveries(report, work.destinations, deliver_report)
         return report
 
 
@@ -221,6 +219,12 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         yield
     finally:
         DBOS.destroy(workflow_completion_timeout_sec=int(grace_seconds))
+
+
+def _ask_for_deliveries(report: str, destinations: Sequence[str], workflow: Callable[[str, str], None]) -> None:
+    for destination in destinations:
+        with SetWorkflowID(f"deliver:{report}:{destination}"):
+            DBOS.enqueue_workflow(_delivery_queue(destination), workflow, report, destination)
 
 
 def _delivery_queue(destination: str) -> str:

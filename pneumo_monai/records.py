@@ -185,6 +185,13 @@ class Records:
         Other content under a SOP Instance UID that is known already is entered as refused: which of the two the sender
         means cannot be told.
         """
+        try:
+            return self._receive(identity, path, calling_ae_title)
+        except IntegrityError:
+            # Another association brought the very same object at the very same time: now it is known.
+            return self._receive(identity, path, calling_ae_title)
+
+    def _receive(self, identity: Identity, path: str, calling_ae_title: str) -> bool:
         with self.engine.begin() as connection:
             known = connection.execute(
                 sa.select(_films.c.digest).where(_films.c.sop_instance_uid == identity.sop_instance_uid)

@@ -3,17 +3,21 @@
 ``PNEUMO_MONAI_LISTENER__PORT=11113`` overrides ``listener: {port: …}`` of the file.
 """
 
-import re
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pneumo_monai.errors import ConfigurationError
 
 __all__ = ["Destination", "Ledger", "Listener", "Model", "Settings", "Web", "load_settings"]
+
+_PREFIX = "PNEUMO_MONAI_"
+_NESTING = "__"
+_UNKNOWN = "unknown key; see docs/settings.md for the keys there are"
 
 
 def _ae_title(value: str) -> str:
@@ -24,22 +28,26 @@ def _ae_title(value: str) -> str:
 
 
 AETitle = Annotated[str, AfterValidator(_ae_title)]
+Host = Annotated[str, Field(min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ListenPort = Annotated[int, Field(ge=0, le=65535)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Listener(_Section):
     """Where films are received."""
 
     ae_title: AETitle = "PNEUMO"
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: ListenPort = 11112
     study_silence: float = Field(
-        default=2.0, gt=0, description="Seconds without a film after which an open association's study is reported."
+        default=2.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds without a film after which an open association's study is reported.",
     )
 
 
@@ -48,14 +56,14 @@ class Destination(_Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="Name of the destination in status and logs.")
     ae_title: AETitle
-    host: str
+    host: Host
     port: Port
 
 
 class Web(_Section):
     """Where /health, /ready and the status page are served."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: ListenPort = 8080
 
 
@@ -78,19 +86,35 @@ class Ledger(_Section):
     @field_validator("url")
     @classmethod
     def _known_database(cls, url: str | None) -> str | None:
-        if url is not None and not re.match(r"^(postgresql://|sqlite:////)", url):
+        if url is not None and not _is_database(url):
             raise ValueError("write postgresql://user:password@host/database, or null for SQLite in data_dir")
         return url
+
+
+def _is_database(url: str) -> bool:
+    # SQLAlchemy takes a while to import, and most sites have no URL.
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return False
+    database = parsed.database or ""
+    return (
+        bool(database) if parsed.drivername == "postgresql" else parsed.drivername == "sqlite" and database[:1] == "/"
+    )
 
 
 class Settings(BaseSettings):
     """The whole tree."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PNEUMO_MONAI_",
-        env_nested_delimiter="__",
+        env_prefix=_PREFIX,
+        env_nested_delimiter=_NESTING,
         extra="forbid",
         frozen=True,
+        hide_input_in_errors=True,
         nested_model_default_partial_update=True,
     )
 
@@ -100,6 +124,13 @@ class Settings(BaseSettings):
     web: Web = Web()
     model: Model = Model()
     ledger: Ledger = Ledger()
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _named_folder(cls, folder: Any) -> Any:
+        if folder == "":
+            raise ValueError("is empty; name a folder, best by its absolute path")
+        return folder
 
     @field_validator("destinations")
     @classmethod
@@ -136,21 +167,48 @@ def load_settings(file: Path) -> Settings:
     ConfigurationError
         The file is missing or no YAML mapping, or a key is unknown, missing or wrong: the message names each key.
     """
+    content = _read(file)
+    if strangers := [key for key in content if key not in Settings.model_fields]:
+        raise ConfigurationError("\n".join(f"{file}: {key}: {_UNKNOWN}" for key in strangers))
     try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        return Settings(**content)
+    except SettingsError as error:
+        raise ConfigurationError(f"the environment: {error}; sections and lists are written as JSON") from None
+    except ValidationError as error:
+        problems = error.errors(include_input=False)
+    lines = [f"{_source(file, p['loc'])}: {_key(p['loc'])}: {_message(p)}" for p in problems]
+    raise ConfigurationError("\n".join(lines))
+
+
+def _read(file: Path) -> dict[Any, Any]:
+    try:
+        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(
             f"{file}: cannot be read ({error.strerror}); pass an existing file to --config"
         ) from error
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{file}: is no text in UTF-8") from None
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{file}: is not valid YAML: {error}") from error
+        # Neither its text nor its context is shown: they quote the line, and a ledger URL carries a password.
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigurationError(f"{file}{place}: is not valid YAML: {problem or 'it cannot be parsed'}") from None
+    if content is None:
+        return {}
     if not isinstance(content, dict):
         raise ConfigurationError(f"{file}: must be a mapping of keys such as data_dir and listener")
-    try:
-        return Settings(**content)
-    except ValidationError as error:
-        lines = [f"{file}: {_key(problem['loc'])}: {_message(problem)}" for problem in error.errors()]
-        raise ConfigurationError("\n".join(lines)) from error
+    return content
+
+
+def _source(file: Path, location: tuple[int | str, ...]) -> str:
+    """Name where a key was set: a variable of the environment, else the file."""
+    variables = {name.upper(): name for name in os.environ}
+    for end in range(len(location), 0, -1):
+        name = _PREFIX + _NESTING.join(map(str, location[:end])).upper()
+        if name in variables:
+            return variables[name]
+    return str(file)
 
 
 def _key(location: tuple[int | str, ...]) -> str:
@@ -159,7 +217,7 @@ def _key(location: tuple[int | str, ...]) -> str:
 
 def _message(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
-        return "unknown key; see docs/settings.md for the keys there are"
+        return _UNKNOWN
     if problem["type"] == "missing":
         return "is missing"
     # The value itself is not repeated: a ledger URL carries a password.

@@ -7,23 +7,28 @@
 """
 
 import hashlib
-import re
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_dataset, read_partial, read_preamble
 from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from pneumo_monai.attributes import is_uid
 from pneumo_monai.durable import write_durably
-from pneumo_monai.errors import Reason, Refused
+from pneumo_monai.errors import OutOfResources, Reason, Refused
 
 __all__ = ["Identity", "Spool", "identify"]
 
-_UID = re.compile(r"^[0-9]+(\.[0-9]+)*$")
+_TRANSFER_SYNTAX_UID = 0x00020010
 _STUDY_INSTANCE_UID = 0x0020000D
 _HEADER_TAGS = [0x00080016, 0x00080018, _STUDY_INSTANCE_UID]
+
+_INFLATED_BYTES = 1 << 24
+"""How far a deflated data set is inflated to find its UIDs, 16 MiB: a few kilobytes may inflate to gigabytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +53,18 @@ def identify(encoded: bytes) -> Identity:
     ------
     Refused
         It cannot be parsed so far, or a UID is missing or is none (PS3.5 9.1): nothing may be named after it.
+    OutOfResources
+        Memory does not suffice.
     """
     try:
-        dataset = read_partial(BytesIO(encoded), stop_when=_after_study_instance_uid, specific_tags=_HEADER_TAGS)
+        dataset = _read_header(encoded)
         uids = [_raw_text(dataset, tag) for tag in _HEADER_TAGS]
+    except MemoryError:
+        raise OutOfResources("memory does not suffice to parse a data set") from None
     except Exception as error:  # a parser of foreign bytes raises as it pleases; RecursionError among others
         raise Refused(Reason.UNPARSEABLE, f"the data set cannot be parsed ({type(error).__name__})") from error
     for name, uid in zip(("SOP Class UID", "SOP Instance UID", "Study Instance UID"), uids, strict=True):
-        if len(uid) > 64 or not _UID.match(uid):
+        if not is_uid(uid):
             raise Refused(Reason.MISSING_IDENTITY, f"{name} is missing or no valid UID")
     return Identity(
         sop_class_uid=uids[0],
@@ -65,10 +74,32 @@ def identify(encoded: bytes) -> Identity:
     )
 
 
+def _read_header(encoded: bytes) -> Dataset:
+    stream = BytesIO(encoded)
+    read_preamble(stream, force=False)
+    meta = read_dataset(stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_file_meta)
+    if _raw_text(meta, _TRANSFER_SYNTAX_UID) != DeflatedExplicitVRLittleEndian:
+        stream.seek(0)
+        return read_partial(stream, stop_when=_after_study_instance_uid, specific_tags=_HEADER_TAGS)
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), _INFLATED_BYTES)
+    return read_dataset(
+        BytesIO(inflated),
+        is_implicit_VR=False,
+        is_little_endian=True,
+        stop_when=_after_study_instance_uid,
+        specific_tags=_HEADER_TAGS,
+    )
+
+
 def _raw_text(dataset: Dataset, tag: int) -> str:
     """Return a UID as it was sent: pydicom's own conversion would warn of what is checked here."""
     value = dataset.get_item(tag).value if tag in dataset else None
     return value.decode("ascii").rstrip("\0 ") if isinstance(value, bytes) else str(value or "")
+
+
+def _after_file_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
+    del vr, length
+    return tag.group != 2
 
 
 def _after_study_instance_uid(tag: BaseTag, vr: str | None, length: int) -> bool:

@@ -47,7 +47,6 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
     engine.warm_up()
     _log.info("model %s %s reads on %s", bundle.name, bundle.version, engine.device)
     graph = ResidentGraph(Reading(engine))
-    graph.start()
     desk = Desk(
         records=Records(prepare(settings.ledger_url)),
         spool=Spool(settings.data_dir),
@@ -55,9 +54,8 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
         calling_ae_title=settings.listener.ae_title,
         read=graph.read,
     )
-    with run_workflows(settings.ledger_url, desk, slot=slot):
+    with graph, run_workflows(settings.ledger_url, desk, slot=slot):
         notify_ready(model=f"{bundle.name} {bundle.version}", device=str(engine.device))
         while not stop.wait(0.5):
             if not graph.is_running:
                 raise Broken("the graph ended by itself; the log above says why")
-    graph.stop()

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.classification import binary_auroc, binary_average_precision, binary_stat_scores
 
 __all__ = ["RESAMPLES", "figures"]
 
@@ -43,20 +41,17 @@ def figures(
         percentile interval) for each figure. Figures that these films do not define (specificity without negatives)
         are left out.
     """
-    point = _point(probabilities, labels, threshold)
-    generator = np.random.default_rng(seed)
-    _, owners = np.unique(np.asarray(persons), return_inverse=True)
-    by_person = np.split(np.argsort(owners, kind="stable"), np.cumsum(np.bincount(owners))[:-1])
-    samples: dict[str, list[float]] = {name: [] for name in point}
-    for _ in range(resamples):
-        drawn = np.concatenate([by_person[k] for k in generator.integers(0, len(by_person), len(by_person))])
-        for name, value in _point(probabilities[drawn], labels[drawn], threshold).items():
-            if name in samples:
-                samples[name].append(value)
+    names, owners = np.unique(np.asarray(persons), return_inverse=True)
+    drawn = np.random.default_rng(seed).integers(0, len(names), (resamples, len(names)))
+    # A film counts as often as its person was drawn; row 0 is the part itself.
+    times = np.stack([np.bincount(row, minlength=len(names)) for row in drawn])
+    weights = np.vstack([np.ones((1, len(labels))), times[:, owners]])
     called = probabilities >= threshold
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = {**_discrimination(probabilities, labels, weights), **_decisions(called, labels, weights)}
     return {
         "exams": len(labels),
-        "persons": len(by_person),
+        "persons": len(names),
         "positive": int(labels.sum()),
         "confusion_matrix": {
             "true_positive": int((called & (labels == 1)).sum()),
@@ -66,31 +61,45 @@ def figures(
         },
         **{
             name: {
-                "value": round(value, 4),
-                "low": round(float(np.percentile(samples[name], 2.5)), 4),
-                "high": round(float(np.percentile(samples[name], 97.5)), 4),
+                "value": round(float(values[0]), 4),
+                "low": round(float(np.nanpercentile(values[1:], 2.5)), 4),
+                "high": round(float(np.nanpercentile(values[1:], 97.5)), 4),
             }
-            for name, value in point.items()
+            for name, values in found.items()
+            if np.isfinite(values[0])
         },
     }
 
 
-def _point(probabilities: NDArray[np.float64], labels: NDArray[np.int64], threshold: float) -> dict[str, float]:
-    scores, truth = torch.from_numpy(probabilities), torch.from_numpy(labels)
-    called = (scores >= threshold).int()
-    true_positive, false_positive, true_negative, false_negative, _ = binary_stat_scores(called, truth).tolist()
-    both = 0 < int(labels.sum()) < len(labels)
-    ratios = {
-        "sensitivity": (true_positive, true_positive + false_negative),
-        "specificity": (true_negative, true_negative + false_positive),
-        "precision": (true_positive, true_positive + false_positive) if both else (0, 0),
-        "f1": (2 * true_positive, 2 * true_positive + false_positive + false_negative) if both else (0, 0),
+def _discrimination(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Area under the ROC curve and average precision for each row of weights (R, N): (R,), NaN where undefined."""
+    order = np.argsort(probabilities, kind="stable")
+    starts = np.flatnonzero(np.diff(probabilities[order], prepend=-np.inf))
+    positive = np.add.reduceat((weights * labels)[:, order], starts, axis=1)
+    negative = np.add.reduceat((weights * (1 - labels))[:, order], starts, axis=1)
+    positives, negatives = positive.sum(axis=1), negative.sum(axis=1)
+    below = np.cumsum(negative, axis=1) - negative
+    auroc = (positive * (below + 0.5 * negative)).sum(axis=1) / (positives * negatives)
+    true = np.cumsum(positive[:, ::-1], axis=1)
+    false = np.cumsum(negative[:, ::-1], axis=1)
+    precision = np.divide(true, true + false, out=np.zeros_like(true), where=true + false > 0)
+    average_precision = (precision * positive[:, ::-1]).sum(axis=1) / positives
+    average_precision[negatives == 0] = np.nan
+    return {"auroc": auroc, "average_precision": average_precision}
+
+
+def _decisions(
+    called: NDArray[np.bool_], labels: NDArray[np.int64], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Sensitivity (recall), specificity, precision and F1 for each row of weights (R, N): (R,), NaN where undefined."""
+    true_positive, false_negative = weights @ (called & (labels == 1)), weights @ (~called & (labels == 1))
+    false_positive, true_negative = weights @ (called & (labels == 0)), weights @ (~called & (labels == 0))
+    both = np.where((true_positive + false_negative > 0) & (false_positive + true_negative > 0), 1.0, np.nan)
+    return {
+        "sensitivity": true_positive / (true_positive + false_negative),
+        "specificity": true_negative / (true_negative + false_positive),
+        "precision": both * true_positive / (true_positive + false_positive),
+        "f1": both * 2 * true_positive / (2 * true_positive + false_positive + false_negative),
     }
-    values = {name: above / below for name, (above, below) in ratios.items() if below}
-    if both:
-        values = {
-            "auroc": float(binary_auroc(scores, truth)),
-            "average_precision": float(binary_average_precision(scores, truth)),
-            **values,
-        }
-    return values

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from monai.data import set_track_meta
 from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -46,8 +45,6 @@ def prepare(
         From the weights, the labels or the split.
     """
     pl.seed_everything(recipe.seed, workers=True)
-    # Orientation and spacing of these squares mean nothing; carrying them along takes a third of the loading time.
-    set_track_meta(False)
     network = ResNet18()
     lineage = initialise(network, weights)
     trained = sorted({person for run in lineage for person in run["persons"]})
@@ -119,23 +116,21 @@ def open_films(out: Path) -> Films:
     return films
 
 
-def build_trainer(recipe: Recipe, out: Path, **overrides: Any) -> pl.Trainer:
-    """Build the trainer of a run: checkpoints each epoch, TensorBoard, progress bar."""
-    checkpoints = ModelCheckpoint(
-        dirpath=out / BEST.parent,
-        filename=BEST.stem,
-        monitor="val/auroc",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
+def build_trainer(recipe: Recipe, out: Path, *, progress: bool = True) -> pl.Trainer:
+    """Build the trainer of a run: checkpoints each epoch, TensorBoard and, where asked for, a progress bar."""
+    kept = {"dirpath": out / BEST.parent, "enable_version_counter": False}
+    best = ModelCheckpoint(filename=BEST.stem, monitor="val/auroc", mode="max", **kept)
+    # `save_last` of the first would write only when the figure improves: a resume would lose epochs.
+    last = ModelCheckpoint(filename=LAST.stem, **kept)
+    callbacks = [best, last, LearningRateMonitor("step"), *([RichProgressBar()] if progress else [])]
+    return pl.Trainer(
+        max_epochs=recipe.epochs,
+        gradient_clip_val=recipe.gradient_clip,
+        precision="16-mixed" if torch.cuda.is_available() else "32-true",
+        logger=TensorBoardLogger(out, name="tensorboard", version=""),
+        callbacks=callbacks,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
     )
-    settings: dict[str, Any] = {
-        "max_epochs": recipe.epochs,
-        "gradient_clip_val": recipe.gradient_clip,
-        "precision": "16-mixed" if torch.cuda.is_available() else "32-true",
-        "logger": TensorBoardLogger(out, name="tensorboard", version=""),
-        "callbacks": [checkpoints, LearningRateMonitor("step"), RichProgressBar()],
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 10,
-    }
-    return pl.Trainer(**{**settings, **overrides})

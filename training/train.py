@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from monai.data import set_track_meta
 
 from pneumo_monai.errors import ConfigurationError
 from training.entry import start
@@ -45,6 +46,8 @@ def train(
         raise ConfigurationError(f"--resume: {last} is missing; leave --resume out to start the run")
     if not resume and last.is_file():
         raise ConfigurationError(f"--out {out} already holds a run; add --resume to go on, or give another folder")
+    # Orientation and spacing of these squares mean nothing; carrying them along takes a third of the loading time.
+    set_track_meta(False)
     films, module = prepare(
         recipe, data, out, weights=weights, cache=cache or out / "cache", split=split, workers=workers
     )

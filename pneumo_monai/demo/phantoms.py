@@ -29,7 +29,7 @@ def draw_phantom(rows: int, columns: int, *, opacity: bool, seed: int) -> NDArra
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j].astype(np.float32)
     film = np.full((rows, columns), 0.03, dtype=np.float32)
     film += 0.52 * _soft((x / 0.92) ** 4 + ((y - 0.25) / 1.25) ** 4, 1.0, 0.06)  # trunk
-    film += 0.30 * _soft((x / 0.09) ** 2 + ((y - 0.1) / 1.2) ** 2, 1.0, 0.15)  # spine and mediastinum
+    film += 0.20 * _soft((x / 0.13) ** 2 + ((y - 0.1) / 1.3) ** 2, 1.0, 0.5)  # spine and mediastinum
     for side in (-1.0, 1.0):
         lung = _soft(((x - side * 0.43) / 0.31) ** 2 + ((y + 0.02) / 0.66) ** 2, 1.0, 0.08)
         lung *= 1.0 - _soft(((x - side * 0.45) / 0.45) ** 2 + ((y - 0.88) / 0.42) ** 2, 1.0, 0.08)  # diaphragm
@@ -37,7 +37,7 @@ def draw_phantom(rows: int, columns: int, *, opacity: bool, seed: int) -> NDArra
         for rib in range(9):  # ribs fall away from the spine
             centre = -0.62 + 0.14 * rib + 0.22 * (np.abs(x) - 0.2) ** 2 * 4
             film += 0.05 * np.exp(-(((y - centre) / 0.016) ** 2)) * lung
-    film += 0.26 * _soft(((x - 0.12) / 0.27) ** 2 + ((y - 0.32) / 0.30) ** 2, 1.0, 0.12)  # heart
+    film += 0.20 * _soft(((x - 0.12) / 0.30) ** 2 + ((y - 0.36) / 0.30) ** 2, 1.0, 0.25)  # heart
     if opacity:
         texture = 0.85 + 0.3 * noise.random((rows, columns), dtype=np.float32)
         film += 0.30 * np.exp(-(((x + 0.45) / 0.2) ** 2 + ((y - 0.3) / 0.22) ** 2)) * texture

@@ -14,7 +14,7 @@ from monai.deploy.core import Fragment, Operator, OperatorSpec
 from pneumo_monai.durable import write_durably
 from pneumo_monai.study import Study
 
-__all__ = ["FolderSink", "FolderSource", "FutureSink", "ResidentSource"]
+__all__ = ["FolderSink", "FolderSource", "FutureSink", "Inlet", "ResidentSource"]
 
 _log = logging.getLogger(__name__)
 
@@ -81,48 +81,73 @@ class FolderSink(Operator):
         self._on_study(study, problem)
 
 
+class Inlet:
+    """Where studies wait for a resident graph. Exists before the graph does; any thread may use it."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[Study] = SimpleQueue()
+        self._condition: AsynchronousCondition | None = None
+        self.closed = False
+
+    def put(self, study: Study) -> None:
+        """Bring a study; returns at once."""
+        self._waiting.put(study)
+        self._wake()
+
+    def close(self) -> None:
+        """Let the graph end once what was brought is through."""
+        self.closed = True
+        self._wake()
+
+    def bind(self, condition: AsynchronousCondition) -> None:
+        """Name the condition that wakes the source."""
+        self._condition = condition
+
+    def take(self) -> Study | None:
+        """Return the study that waits longest."""
+        try:
+            return self._waiting.get_nowait()
+        except Empty:
+            return None
+
+    def _wake(self) -> None:
+        # Before the graph is composed there is nothing to wake: its first tick comes by itself.
+        if self._condition is not None:
+            self._condition.event_state = AsynchronousEventState.EVENT_DONE
+
+
 class ResidentSource(Operator):
-    """Emits the studies that `put` brings, and sleeps in between.
+    """Emits the studies that an inlet brings, and sleeps in between.
 
     Parameters
     ----------
     fragment : Fragment
         The application.
+    inlet : Inlet
+        Where the studies wait.
     """
 
-    def __init__(self, fragment: Fragment, *args: Any) -> None:
-        self._waiting: SimpleQueue[Study] = SimpleQueue()
-        self._closed = False
+    def __init__(self, fragment: Fragment, *args: Any, inlet: Inlet) -> None:
+        self._inlet = inlet
         self._condition = AsynchronousCondition(fragment, name="study_waiting")
+        inlet.bind(self._condition)
         super().__init__(fragment, self._condition, *args, name="resident_source")
 
     def setup(self, spec: OperatorSpec) -> None:
         """Declare one study out."""
         spec.output("study")
 
-    def put(self, study: Study) -> None:
-        """Bring a study; returns at once. May be called from any thread."""
-        self._waiting.put(study)
-        self._condition.event_state = AsynchronousEventState.EVENT_DONE
-
-    def close(self) -> None:
-        """Let the graph end once what was brought is through."""
-        self._closed = True
-        self._condition.event_state = AsynchronousEventState.EVENT_DONE
-
     def compute(self, op_input: InputContext, op_output: OutputContext, context: ExecutionContext) -> None:
-        """Emit the next study; the condition starts ready, so the first call finds none."""
+        """Emit the next study; the condition starts ready, so the first call may find none."""
         del op_input, context
-        # Waiting is declared before the queue is looked at: a `put` after the look sets the event again.
+        # Waiting is declared before the inlet is looked at: what comes after the look sets the event again.
         self._condition.event_state = AsynchronousEventState.EVENT_WAITING
-        try:
-            op_output.emit(self._waiting.get_nowait(), "study")
-        except Empty:
-            if self._closed:
-                self._condition.event_state = AsynchronousEventState.EVENT_NEVER
-            return
-        if self._closed or not self._waiting.empty():
+        study = self._inlet.take()
+        if study is not None:
+            op_output.emit(study, "study")
             self._condition.event_state = AsynchronousEventState.EVENT_DONE
+        elif self._inlet.closed:
+            self._condition.event_state = AsynchronousEventState.EVENT_NEVER
 
 
 class FutureSink(Operator):

@@ -9,6 +9,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -44,6 +45,7 @@ OPTIONAL = ("StudyDescription", "IssuerOfPatientID", "PatientAge")
 """Type 3 there and in the Patient Study module (C.7.2.2): left out when the film has nothing valid."""
 
 _DEFAULT_REPERTOIRE = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
+_NEVER_FIRST = frozenset(f"ISO 2022 IR {n}" for n in (58, 87, 149, 159))
 _ALONE = frozenset({"ISO_IR 192", "GB18030", "GBK"})
 _DEFINED_TERMS = (
     _DEFAULT_REPERTOIRE
@@ -75,7 +77,7 @@ def inherit(source: Dataset, report: Dataset) -> None:
     Specific Character Set (0008,0005) is the film's own, all its values, and every value keeps the film's bytes. Only
     a film whose values are not what it declares (a term the standard does not define, none at all for letters beyond
     ASCII, bytes that the declared set cannot hold) is written in ISO_IR 192: its values are read as declared where they
-    can be, else as UTF-8 where they are that, else as Latin-1.
+    can be, else as the first of UTF-8, the declared sets without their escape sequences, and Latin-1 that holds them.
 
     Parameters
     ----------
@@ -89,7 +91,7 @@ def inherit(source: Dataset, report: Dataset) -> None:
     terms = declared
     if any(values[keyword].text is None for keyword in REQUIRED):
         terms = (_UNICODE,)
-        values = {keyword: _in_unicode(value) for keyword, value in values.items()}
+        values = {keyword: _in_unicode(value, declared) for keyword, value in values.items()}
     if terms:
         report.SpecificCharacterSet = terms[0] if len(terms) == 1 else list(terms)
     # Raw elements are written as they stand only if the data set counts as read in this very encoding.
@@ -109,7 +111,8 @@ def _declared_terms(source: Dataset) -> tuple[str, ...]:
     terms = tuple(term.strip(" ") for term in _ascii(source, "SpecificCharacterSet").split("\\"))
     if not any(terms) or not _DEFINED_TERMS.issuperset(terms) or (len(terms) > 1 and not _ALONE.isdisjoint(terms)):
         return ()
-    return terms
+    # Multi-byte sets only extend another; senders that name one alone mean ASCII before it, and so the bytes stand.
+    return ("", *terms) if terms[0] in _NEVER_FIRST else terms
 
 
 def _ascii(source: Dataset, keyword: str) -> str:
@@ -119,7 +122,7 @@ def _ascii(source: Dataset, keyword: str) -> str:
 def _read(source: Dataset, keyword: str, declared: tuple[str, ...]) -> _Value:
     """Read one attribute: the film's own bytes, if nobody has decoded them yet."""
     tag, vr = Tag(keyword), dictionary_VR(keyword)
-    element = cast(DataElement | RawDataElement | None, source.get_item(tag))
+    element = cast("DataElement | RawDataElement | None", source.get_item(tag))
     if element is None or not element.value:
         return _Value(b"", "")
     if isinstance(element, RawDataElement):
@@ -159,14 +162,15 @@ def _decode(encoded: bytes, declared: tuple[str, ...], vr: str) -> str | None:
     return _ESCAPE_SEQUENCE.sub("", text)
 
 
-def _in_unicode(value: _Value) -> _Value:
+def _in_unicode(value: _Value, declared: tuple[str, ...]) -> _Value:
+    """Read bytes that are not what the film declares: as UTF-8, as a declared set without its escapes, as Latin-1."""
     text = value.text
-    if text is None:
-        try:
-            text = value.encoded.decode("utf-8")
-        except UnicodeDecodeError:
-            text = value.encoded.decode("latin-1")
-    return _Value(text.encode("utf-8"), text)
+    extensions = convert_encodings([term for term in declared if term not in _DEFAULT_REPERTOIRE])
+    for encoding in ("utf-8", *extensions, "latin-1"):
+        if text is None:
+            with suppress(UnicodeDecodeError):
+                text = value.encoded.decode(encoding)
+    return _Value((text or "").encode("utf-8"), text)
 
 
 def _write(report: Dataset, keyword: str, value: _Value) -> None:

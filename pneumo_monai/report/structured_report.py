@@ -80,7 +80,8 @@ def build_structured_report(
     films = [sources[film.sop_instance_uid] for film in findings.films]
     evidence = [_reference(film, findings.study_instance_uid) for film in films]
     moment = _in_timezone(analysed_at, stated_timezone(films[0]))
-    content = measurement_report(findings, {item.SOPInstanceUID: item.SOPClassUID for item in evidence})
+    sop_classes = {film.sop_instance_uid: item.SOPClassUID for film, item in zip(findings.films, evidence, strict=True)}
+    content = measurement_report(findings, sop_classes)
     series_uid = derive_uid("series", findings.study_instance_uid, findings.model.uid, FORM)
     report = Comprehensive3DSR(
         evidence=evidence,

@@ -40,38 +40,43 @@ def write_film(path: Path, *, seed: int, view: str = "PA", shape: tuple[int, int
     film.save_as(path, enforce_file_format=True)
 
 
+Challenge = Callable[..., Path]
+
+
 @pytest.fixture
-def challenge(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that draws a data folder of `persons` persons with two exams each."""
+def challenge(tmp_path: Path) -> Challenge:
+    """Return `draw` for folders of this test."""
+    return lambda name="films", **settings: draw(tmp_path / name, **settings)
 
-    def draw(name: str = "films", *, persons: int = 12, known_persons: bool = True, seed: int = 0) -> Path:
-        folder = tmp_path / name
-        (folder / "stage_2_train_images").mkdir(parents=True)
-        tables: dict[str, list[list[object]]] = {
-            "stage_2_train_labels.csv": [["patientId", "x", "y", "width", "height", "Target"]],
-            "stage_2_detailed_class_info.csv": [["patientId", "class"]],
-        }
-        if known_persons:
-            tables["patients.csv"] = [["patientId", "person", "source", "label_quality"]]
-        for person in range(persons):
-            for visit in range(2):
-                exam = f"{person:02d}-{visit}"
-                positive = person % 2
-                write_film(
-                    folder / "stage_2_train_images" / f"{exam}.dcm",
-                    seed=1000 * seed + 2 * person + visit,
-                    view="AP" if person % 4 < 2 else "PA",
-                    bright=130 * positive,
-                )
-                box = [10, 10, 16, 16] if positive else ["", "", "", ""]
-                tables["stage_2_train_labels.csv"] += [[exam, *box, positive]] * (1 + positive)
-                klass = OPACITY if positive else (NORMAL, NOT_NORMAL)[visit]
-                tables["stage_2_detailed_class_info.csv"] += [[exam, klass]] * (1 + positive)
-                if known_persons:
-                    tables["patients.csv"].append([exam, f"P{person}", "drawn", "exact"])
-        for file, rows in tables.items():
-            with (folder / file).open("w", newline="") as stream:
-                csv.writer(stream).writerows(rows)
-        return folder
 
+@pytest.fixture(scope="session")
+def draw_challenge() -> Challenge:
+    """Return `draw`."""
     return draw
+
+
+def draw(folder: Path, *, persons: int = 12, known_persons: bool = True) -> Path:
+    """Draw a data folder of `persons` persons with two exams each; every second one has an opacity."""
+    (folder / "stage_2_train_images").mkdir(parents=True)
+    labels: list[list[object]] = [["patientId", "x", "y", "width", "height", "Target"]]
+    classes: list[list[object]] = [["patientId", "class"]]
+    keys: list[list[object]] = [["patientId", "person", "source", "label_quality"]]
+    for person in range(persons):
+        for visit in range(2):
+            exam, positive = f"{person:02d}-{visit}", person % 2
+            write_film(
+                folder / "stage_2_train_images" / f"{exam}.dcm",
+                seed=2 * person + visit,
+                view="AP" if person % 4 < 2 else "PA",
+                bright=130 * positive,
+            )
+            # Two boxes for each opacity, as the challenge has several rows for an exam.
+            box = [10, 10, 16, 16] if positive else ["", "", "", ""]
+            labels += [[exam, *box, positive]] * (1 + positive)
+            classes += [[exam, OPACITY if positive else (NORMAL, NOT_NORMAL)[visit]]] * (1 + positive)
+            keys.append([exam, f"P{person}", "drawn", "exact"])
+    tables = {"stage_2_train_labels.csv": labels, "stage_2_detailed_class_info.csv": classes}
+    for file, rows in {**tables, **({"patients.csv": keys} if known_persons else {})}.items():
+        with (folder / file).open("w", newline="") as stream:
+            csv.writer(stream).writerows(rows)
+    return folder

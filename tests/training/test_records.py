@@ -1,15 +1,13 @@
 """Labels are read as the challenge writes them, and what is wrong with them is said."""
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pneumo_monai.errors import ConfigurationError
+from tests.training.conftest import Challenge
 from training.records import NORMAL, OPACITY, read_folder, read_folders
-
-Challenge = Callable[..., Path]
 
 
 def test_rows_of_an_exam_become_one_exam_with_its_boxes(challenge: Challenge) -> None:

@@ -1,0 +1,33 @@
+"""A bundle with random weights: fast to make, fulfils the contract, knows nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pneumo_monai.bundle import sha256
+from pneumo_monai.network import ResNet18
+
+__all__ = ["write_random_bundle"]
+
+
+def write_random_bundle(path: Path, *, seed: int = 0, **contract: Any) -> Path:
+    """Write a bundle with random weights; `contract` replaces parts of its `pneumo_monai` section."""
+    (path / "configs").mkdir(parents=True)
+    (path / "models").mkdir()
+    torch.manual_seed(seed)
+    weights = path / "models" / "model.pt"
+    state = ResNet18().state_dict()
+    torch.save({name: v.half() if v.is_floating_point() else v for name, v in state.items()}, weights)
+    section = {
+        "weights_sha256": sha256(weights),
+        "preprocessing": {"size": 224, "mean": 0.5, "std": 0.25},
+        "calibration": {"method": "platt", "slope": 1.0, "intercept": 0.0, "fitted_on": "nothing"},
+        "operating_point": {"name": "sensitivity 0.90", "threshold": 0.5, "sensitivity": 0.9, "specificity": 0.5},
+        "training": {},
+        "evaluation": {},
+    }
+    metadata = {"name": "random", "version": "0.0.0", "pneumo_monai": {**section, **contract}}
+    (path / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    return path

@@ -1,0 +1,220 @@
+"""Real peers for integration tests: the service in processes of its own, Orthanc, DCMTK."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from pneumo_monai.overview import StudyOverview, overview
+from pneumo_monai.records import Records, connect
+from pneumo_monai.settings import Settings, load_settings
+
+COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
+
+
+def need(tool: str, package: str) -> str:
+    """Return the path of an outside tool; skip the test by its name where it is missing, fail it in CI."""
+    path = shutil.which(tool)
+    if path is None:
+        message = f"{tool} (Debian package {package}) is not installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(what: str, look: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Return the first true value of `look`; fail when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := look():
+            return value
+        time.sleep(0.05)
+    pytest.fail(f"not within {seconds:.0f} s: {what}")
+
+
+@dataclass
+class Orthanc:
+    """A real PACS on free ports."""
+
+    folder: Path
+    dicom_port: int = field(default_factory=free_port)
+    http_port: int = field(default_factory=free_port)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Start it, on what an earlier start stored."""
+        executable = need("Orthanc", "orthanc")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        configuration = self.folder / "orthanc.json"
+        configuration.write_text(
+            json.dumps(
+                {
+                    "Name": "PACS",
+                    "StorageDirectory": str(self.folder / "db"),
+                    "IndexDirectory": str(self.folder / "db"),
+                    "DicomAet": "PACS",
+                    "DicomPort": self.dicom_port,
+                    "HttpPort": self.http_port,
+                    "RemoteAccessAllowed": False,
+                    "AuthenticationEnabled": False,
+                    "DicomCheckCalledAet": False,
+                    "Plugins": [],
+                }
+            )
+        )
+        with (self.folder / "orthanc.log").open("ab") as log:
+            self.process = subprocess.Popen([executable, str(configuration)], stdout=log, stderr=log)
+        wait_until("Orthanc answers", self._answers)
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+            self.process = None
+
+    def get(self, path: str) -> Any:
+        """Return the JSON of a REST resource."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def reports(self, study_instance_uid: str | None = None) -> list[Dataset]:
+        """Return the Comprehensive 3D SRs it stores, in order of Instance Number."""
+        found = []
+        for instance in self.get("/instances"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/instances/{instance}/file") as file:
+                dataset = dcmread(BytesIO(file.read()))
+            if dataset.SOPClassUID == COMPREHENSIVE_3D_SR and study_instance_uid in (None, dataset.StudyInstanceUID):
+                found.append(dataset)
+        return sorted(found, key=lambda report: int(report.InstanceNumber))
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.get("/system"))
+        except OSError:
+            return False
+
+
+@dataclass
+class Service:
+    """`pneumo-monai serve` in processes of its own."""
+
+    settings: Settings
+    config: Path
+    log: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def listener(self) -> str:
+        """``AETITLE@host:port`` of the listener."""
+        return f"{self.settings.listener.ae_title}@127.0.0.1:{self.settings.listener.port}"
+
+    def ready(self) -> dict[str, Any]:
+        """Return what /ready says; empty while the web port is not there."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.settings.web.port}/ready", timeout=5) as answer:
+                return dict(json.load(answer))
+        except OSError:
+            return {}
+
+    def process_ready(self, name: str) -> bool:
+        """Whether one of its processes says that it is ready."""
+        return any(process["name"] == name and process["ready"] for process in self.ready().get("processes", ()))
+
+    def child(self, name: str) -> int:
+        """Return the process id of ``listener`` or ``worker``."""
+        listing = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+        for line in listing.splitlines():
+            pid, parent, *arguments = line.split()
+            if parent == str(self.process.pid) and name in arguments:
+                return int(pid)
+        pytest.fail(f"serve has no child {name}")
+
+    def studies(self) -> dict[str, StudyOverview]:
+        """Return the ledger's studies by Study Instance UID."""
+        records = Records(connect(self.settings.ledger_url))
+        try:
+            return {study.study_instance_uid: study for study in overview(records, 10_000)}
+        finally:
+            records.engine.dispose()
+
+    def wait_for(self, study_instance_uid: str, state: str, objects: int = 1, seconds: float = 60.0) -> StudyOverview:
+        """Wait until so many objects of a study were received and the study is in a state."""
+
+        def look() -> StudyOverview | None:
+            study = self.studies().get(study_instance_uid)
+            return study if study and study.state == state and len(study.films) >= objects else None
+
+        return wait_until(f"study {state}; the log: {self.log.read_text()[-2000:]}", look, seconds)
+
+    def stop(self) -> int:
+        """Ask it to end, as an init system does, and return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@contextmanager
+def running_service(folder: Path, bundle: Path | None, destinations: Sequence[dict[str, Any]]) -> Iterator[Service]:
+    """Run the service until the context ends; it must then end cleanly."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "config.yaml"
+    content = {
+        "data_dir": str(folder / "data"),
+        "listener": {"ae_title": "PNEUMO", "host": "127.0.0.1", "port": free_port()},
+        "destinations": list(destinations),
+        "web": {"host": "127.0.0.1", "port": free_port()},
+        "model": {"path": None if bundle is None else str(bundle), "device": "cpu"},
+    }
+    config.write_text(yaml.safe_dump(content))
+    log = folder / "service.log"
+    with log.open("ab") as stream:
+        command = [sys.executable, "-m", "pneumo_monai", "serve", "--config", str(config)]
+        process = subprocess.Popen(command, stdout=stream, stderr=stream)
+    service = Service(load_settings(config), config, log, process)
+    try:
+        yield service
+        assert service.stop() == 0, log.read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def dcmsend(service: Service, *files: Path) -> None:
+    """Send files with DCMTK, over one association."""
+    host, port = "127.0.0.1", str(service.settings.listener.port)
+    command = [need("dcmsend", "dcmtk"), "-aet", "SCANNER", "-aec", "PNEUMO", host, port, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+def write(film: Dataset, folder: Path) -> Path:
+    """Write a film under its SOP Instance UID."""
+    path = folder / f"{film.SOPInstanceUID}.dcm"
+    film.save_as(path, enforce_file_format=True)
+    return path

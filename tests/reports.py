@@ -1,0 +1,71 @@
+"""Reports on films made here."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from io import BytesIO
+
+import numpy as np
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from pneumo_monai.findings import FilmFinding, ModelIdentity, OperatingPoint, StudyFindings, View
+from pneumo_monai.report.encode import encode
+from pneumo_monai.report.structured_report import build_structured_report
+
+__all__ = ["ANALYSED_AT", "MODEL", "OPERATING_POINT", "find_on", "read_back", "report_on"]
+
+ANALYSED_AT = datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
+MODEL = ModelIdentity(name="A network", version="1.2.3", uid="2.25.17")
+OPERATING_POINT = OperatingPoint(name="balanced", threshold=0.35, sensitivity=0.82, specificity=0.71)
+
+
+def find_on(
+    films: Sequence[Dataset],
+    probabilities: Sequence[float] = (0.8, 0.1, 0.2),
+    *,
+    view: View = View.PA,
+    model: ModelIdentity = MODEL,
+    operating_point: OperatingPoint = OPERATING_POINT,
+) -> StudyFindings:
+    """Find the given probabilities on the films of one study, in the order given."""
+    found = [
+        FilmFinding(
+            sop_instance_uid=str(film.SOPInstanceUID),
+            view=view,
+            probability=probability,
+            present=probability >= operating_point.threshold,
+            activation=np.zeros((7, 7), np.float32),
+        )
+        for film, probability in zip(films, probabilities, strict=False)
+    ]
+    return StudyFindings(
+        study_instance_uid=str(films[0].StudyInstanceUID),
+        films=tuple(sorted(found, key=lambda finding: finding.sop_instance_uid)),
+        model=model,
+        operating_point=operating_point,
+    )
+
+
+def report_on(
+    *films: Dataset,
+    probabilities: Sequence[float] = (0.8, 0.1, 0.2),
+    view: View = View.PA,
+    model: ModelIdentity = MODEL,
+    operating_point: OperatingPoint = OPERATING_POINT,
+    revision: int = 1,
+    predecessor: Dataset | None = None,
+    analysed_at: datetime = ANALYSED_AT,
+) -> Dataset:
+    """Build a report on the films of one study."""
+    return build_structured_report(
+        findings=find_on(films, probabilities, view=view, model=model, operating_point=operating_point),
+        sources={str(film.SOPInstanceUID): film for film in films},
+        revision=revision,
+        predecessor=predecessor,
+        analysed_at=analysed_at,
+    )
+
+
+def read_back(report: Dataset) -> Dataset:
+    """Encode a report and parse the bytes."""
+    return dcmread(BytesIO(encode(report)))

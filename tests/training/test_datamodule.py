@@ -1,0 +1,158 @@
+"""Films reach the network as the service would show them, or augmented, and nothing is skipped in silence."""
+
+import csv
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from monai.utils import CommonKeys
+
+from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.findings import View
+from pneumo_monai.pixels import read_film
+from pneumo_monai.transforms import preprocessing
+from tests.training.conftest import RECIPE, Challenge, write_film
+from training.cache import PixelCache
+from training.datamodule import INDEX, Draws, Films
+from training.records import read_folder
+from training.split import Part
+
+
+@pytest.fixture
+def films(challenge: Challenge, tmp_path: Path) -> Films:
+    films = Films([challenge()], RECIPE, cache=tmp_path / "cache")
+    films.setup()
+    return films
+
+
+def test_no_person_stands_in_two_loaders(films: Films) -> None:
+    persons = {part: {exam.person for exam in films.part(part)} for part in Part}
+    assert sum(map(len, persons.values())) == len(set.union(*persons.values())) == 12
+    assert all(persons.values())
+
+
+@pytest.mark.parametrize("loader", ["val_dataloader", "test_dataloader"])
+def test_a_held_out_film_is_the_tensor_that_the_service_computes(films: Films, loader: str) -> None:
+    batch = next(iter(getattr(films, loader)()))
+    serve = preprocessing(size=RECIPE.size, mean=films.mean, std=films.std)
+    exams = films.part(Part.VALIDATION if loader == "val_dataloader" else Part.TEST)
+    for image, place, label in zip(batch[CommonKeys.IMAGE], batch[INDEX], batch[CommonKeys.LABEL], strict=True):
+        exam = exams[int(place)]
+        assert torch.equal(image, serve(read_film(pydicom.dcmread(exam.path))))
+        assert int(label) == exam.target
+
+
+def test_normalisation_is_that_of_the_training_part_only(films: Films) -> None:
+    side = 37
+    pixels = [films._cache.square(exam, side=side, depth="uint8") / 255.0 for exam in films.part(Part.TRAINING)]
+    assert films.mean == pytest.approx(np.mean(pixels))
+    assert films.std == pytest.approx(np.std(pixels))
+    everything = [films._cache.square(exam, side=side, depth="uint8") / 255.0 for exam in films.exams]
+    assert films.mean != pytest.approx(np.mean(everything), abs=1e-9)
+
+
+def test_training_batches_are_augmented_and_repeat_with_the_seed(films: Films) -> None:
+    first, again = (next(iter(films.train_dataloader())) for _ in range(2))
+    assert torch.equal(first[CommonKeys.IMAGE], again[CommonKeys.IMAGE])
+    assert first[CommonKeys.IMAGE].shape == (4, 1, RECIPE.size, RECIPE.size)
+    assert first[CommonKeys.IMAGE].dtype == torch.float32
+    loader = films.train_dataloader()
+    loader.sampler.set_epoch(1)
+    assert not torch.equal(first[CommonKeys.IMAGE], next(iter(loader))[CommonKeys.IMAGE])
+    dataset = loader.dataset
+    assert not torch.equal(dataset[0, 1][CommonKeys.IMAGE], dataset[0, 2][CommonKeys.IMAGE])
+
+
+def test_positive_films_weigh_as_much_as_negative_ones(films: Films) -> None:
+    exams = films.part(Part.TRAINING)
+    positive = sum(exam.target for exam in exams)
+    assert films.positive_weight == pytest.approx((len(exams) - positive) / positive)
+
+
+def test_view_comes_from_the_header(films: Films) -> None:
+    assert {exam.view for exam in films.exams} == {View.AP, View.PA}
+
+
+def test_films_that_cannot_be_read_are_skipped_counted_and_listed(
+    challenge: Challenge, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = challenge()
+    images = folder / "stage_2_train_images"
+    (images / "00-0.dcm").write_bytes(b"no DICOM file")
+    (images / "01-0.dcm").unlink()
+    cut = (images / "02-0.dcm").read_bytes()[:-500]
+    (images / "02-0.dcm").write_bytes(cut)
+    films = Films([folder], RECIPE, cache=tmp_path / "cache")
+    with caplog.at_level(logging.WARNING):
+        films.setup()
+    assert "3 of 24 films cannot be read and are skipped" in caplog.text
+    films.write(tmp_path)
+    with (tmp_path / "skipped.csv").open() as stream:
+        reasons = {Path(row["path"]).stem: row["reason"] for row in csv.DictReader(stream)}
+    assert sorted(reasons) == ["00-0", "01-0", "02-0"]
+    assert "no DICOM file" in reasons["00-0"]
+    assert "missing" in reasons["01-0"]
+    assert len(films.exams) == 21
+
+
+def test_no_readable_film_is_an_error(challenge: Challenge, tmp_path: Path) -> None:
+    folder = challenge(persons=2)
+    for file in (folder / "stage_2_train_images").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="none of the films can be read"):
+        Films([folder], RECIPE, cache=tmp_path / "cache").setup()
+
+
+def test_films_are_decoded_once_and_again_when_they_change(
+    challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, decoded = challenge(persons=2), []
+    monkeypatch.setattr("training.cache.read_film", lambda film: decoded.append(1) or read_film(film))
+    exams = read_folder(folder)
+    for _ in range(2):
+        usable, _ = PixelCache(tmp_path / "cache").fill(exams, side=32, depth="uint8")
+    assert len(decoded) == 4
+    write_film(exams[0].path, seed=99, shape=(64, 64))
+    changed, _ = PixelCache(tmp_path / "cache").fill(exams, side=32, depth="uint8")
+    assert len(decoded) == 5
+    assert changed[0].content != usable[0].content
+
+
+def test_a_film_in_two_folders_is_read_from_both(challenge: Challenge, tmp_path: Path) -> None:
+    first = challenge("one")
+    second = tmp_path / "two"
+    shutil.copytree(first, second)
+    films = Films([first, second], RECIPE, cache=tmp_path / "cache")
+    films.setup()
+    assert len(films.exams) == 48
+    assert {exam.group for exam in films.exams} == {"one/exact", "two/exact"}
+    assert len({exam.person for exam in films.exams}) == 12
+
+
+def test_draws_give_each_group_its_share() -> None:
+    groups = ["large"] * 90 + ["small"] * 10
+    draws = Draws(groups, shares={"large": 1, "small": 1}, count=40, seed=0)
+    places = [place for place, _ in draws]
+    assert len(places) == len(draws) == 40
+    small = [place for place in places if place >= 90]
+    assert sorted(small) == sorted([*range(90, 100)] * 2)
+    assert len({place for place in places if place < 90}) == 20
+
+
+def test_draws_without_shares_take_every_film_once() -> None:
+    draws = Draws(["a"] * 5 + ["b"] * 3, shares={}, count=8, seed=0)
+    assert sorted(place for place, _ in draws) == list(range(8))
+    before = list(draws)
+    draws.set_epoch(1)
+    assert list(draws) != before
+    draws.set_epoch(0)
+    assert list(draws) == before
+
+
+def test_a_share_of_an_unknown_group_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no training film is in c"):
+        Draws(["a", "b"], shares={"c": 1.0}, count=2, seed=0)

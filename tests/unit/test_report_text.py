@@ -1,0 +1,99 @@
+"""A report's bytes, and what a terminal shows of it."""
+
+from io import BytesIO
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from pneumo_monai.errors import Broken
+from pneumo_monai.findings import View
+from pneumo_monai.report.encode import encode
+from pneumo_monai.report.text import as_text
+from tests.films import film_bytes, make_film
+from tests.reports import MODEL, OPERATING_POINT, read_back, report_on
+
+
+def test_a_report_reads_as_text():
+    film = make_film()
+    report = report_on(film, probabilities=[0.87654321], view=View.NOT_STATED)
+    assert as_text(report) == "\n".join(
+        [
+            "pneumo-monai pneumonia (research use)",
+            "For research use only. Not a medical device.",
+            "",
+            "Pneumonia: present at the operating point (1 frontal film).",
+            "",
+            f"Study            {film.StudyInstanceUID}",
+            f"Report           {report.SOPInstanceUID}, revision 1",
+            "Analysed         2026-02-03 04:05:06 +0000",
+            f"Model            {MODEL.name} {MODEL.version}",
+            f"Operating point  {OPERATING_POINT}",
+            "",
+            f"Film             {film.SOPInstanceUID}",
+            "  View           view not stated",
+            "  Pneumonia      present",
+            "  Probability    0.8765",
+        ]
+    )
+    assert as_text(read_back(report)) == as_text(report)
+
+
+def test_text_lists_every_film_and_what_was_replaced():
+    first, second = make_film(), make_film()
+    second.StudyInstanceUID = first.StudyInstanceUID
+    before = report_on(first)
+    lines = as_text(report_on(first, second, probabilities=[0.1, 0.2], revision=2, predecessor=before)).splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("Film")] == sorted(
+        [first.SOPInstanceUID, second.SOPInstanceUID]
+    )
+    assert f"Replaces         {before.SOPInstanceUID}" in lines
+    assert [line.split()[1] for line in lines if line.startswith("  Pneumonia")] == ["absent", "absent"]
+
+
+def test_text_names_nobody():
+    film = make_film(
+        PatientName="Secret^Name",
+        PatientID="SECRET-1",
+        AccessionNumber="SECRET-2",
+        ReferringPhysicianName="Secret^Doctor",
+        PatientBirthDate="19991231",
+        StudyID="SECRET-3",
+    )
+    shown = as_text(report_on(film))
+    assert "secret" not in shown.lower()
+    assert "19991231" not in shown
+
+
+@pytest.mark.parametrize("dataset", [Dataset(), make_film()], ids=["empty", "film"])
+def test_what_is_no_measurement_report_has_no_text(dataset):
+    with pytest.raises(Broken, match="no measurement report"):
+        as_text(dataset)
+
+
+def test_bytes_are_a_part_10_file_of_our_own_implementation():
+    report = report_on(make_film())
+    encoded = encode(report)
+    assert encoded[:132] == b"\0" * 128 + b"DICM"
+    meta = dcmread(BytesIO(encoded)).file_meta
+    assert meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
+    assert meta.ImplementationVersionName == IMPLEMENTATION_VERSION_NAME
+    assert meta.MediaStorageSOPClassUID == report.SOPClassUID
+    assert meta.MediaStorageSOPInstanceUID == report.SOPInstanceUID
+
+
+def test_encoding_changes_nothing_and_repeats_itself():
+    report = report_on(make_film())
+    meta = report.file_meta.to_json()
+    assert encode(report) == encode(report)
+    assert report.file_meta.to_json() == meta
+    assert encode(read_back(report)) == encode(report)
+
+
+def test_any_instance_is_encoded_not_reports_alone():
+    film = make_film(transfer_syntax="1.2.840.10008.1.2")
+    sent = dcmread(BytesIO(film_bytes(film)))
+    assert dcmread(BytesIO(encode(sent))).PatientName == film.PatientName
