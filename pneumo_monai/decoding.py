@@ -118,8 +118,9 @@ def _check_frame(frame: Frame, description: PixelDescription) -> None:
             f"the codestream holds {frame.rows} x {frame.columns} x {frame.components}, "
             f"the header declares {description.rows} x {description.columns}",
         )
-    if not 0 < frame.precision <= 16:
-        raise Refused(Reason.PIXEL_FORMAT, f"the codestream has {frame.precision} bits a sample, 16 are read at most")
+    # GDCM ends the process below 8.
+    if not 8 <= frame.precision <= 16:
+        raise Refused(Reason.PIXEL_FORMAT, f"the codestream has {frame.precision} bits a sample, 8 to 16 are read")
 
 
 def _decode_by_gdcm(codestream: bytes, frame: Frame, syntax: uid.UID) -> NDArray[np.unsignedinteger[Any]]:

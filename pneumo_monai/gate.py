@@ -29,7 +29,7 @@ __all__ = ["check", "check_header"]
 _CR = "1.2.840.10008.5.1.4.1.1.1"
 _DX = "1.2.840.10008.5.1.4.1.1.1.1"
 
-SOP_CLASSES: dict[str, Reason | None] = {
+_SOP_CLASSES: dict[str, Reason | None] = {
     _CR: None,  # Computed Radiography Image Storage
     _DX: None,  # Digital X-Ray Image Storage - For Presentation
     "1.2.840.10008.5.1.4.1.1.1.1.1": Reason.FOR_PROCESSING,  # Digital X-Ray Image Storage - For Processing
@@ -111,8 +111,8 @@ def _check_sop_class(sop_class: str) -> None:
     if not is_uid(sop_class):
         raise Refused(Reason.SOP_CLASS, f"{subject} is missing or no UID")
     uid = UID(sop_class)
-    if uid in SOP_CLASSES:
-        if reason := SOP_CLASSES[uid]:
+    if uid in _SOP_CLASSES:
+        if reason := _SOP_CLASSES[uid]:
             raise Refused(reason, f"{subject} is {uid.name}")
     elif "Storage" not in uid.name:
         raise Refused(Reason.SOP_CLASS, f"{subject} {uid} is no storage class of the standard")
@@ -152,20 +152,25 @@ def _check_described_part(dataset: Dataset) -> None:
 
 
 def _view(dataset: Dataset) -> View:
+    """Return the view, from the first of its sources that is not silent.
+
+    Every coded source must allow a frontal film: where two disagree, the film is refused, not read as what it may not
+    be. Descriptions are asked last, and only against it.
+    """
     _check_orientation(dataset)
-    stated = [_worded_view(dataset, "ViewPosition"), _coded_view(dataset)]
-    if stated == [None, None]:
-        stated = [_worded_view(dataset, "PatientPosition")]
-    if stated == [None]:
+    stated = [view for view in (_worded_view(dataset, "ViewPosition"), _coded_view(dataset)) if view is not None]
+    if not stated and (view := _worded_view(dataset, "PatientPosition")) is not None:
+        stated.append(view)
+    if not stated:
         _check_described_view(dataset)
-    return next((view for view in stated if view in {View.AP, View.PA}), View.NOT_STATED) or View.NOT_STATED
+    return next((view for view in stated if view is not View.NOT_STATED), View.NOT_STATED)
 
 
 def _check_orientation(dataset: Dataset) -> None:
     """Refuse a film whose rows or columns run along the front-back axis (PS3.3 C.7.6.1.1.1): none does in a frontal."""
     directions = values(dataset, "PatientOrientation")
     if len(directions) == 2 and any(direction[:1].upper() in {"A", "P"} for direction in directions):
-        raise Refused(Reason.VIEW, f"{label('PatientOrientation')} is {quoted(chr(92).join(directions))}: not frontal")
+        raise Refused(Reason.VIEW, f"{label('PatientOrientation')} is {quoted(text(dataset, 'PatientOrientation'))}")
 
 
 def _worded_view(dataset: Dataset, keyword: str) -> View | None:

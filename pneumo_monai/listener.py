@@ -36,6 +36,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import ThreadedAssociationServer
 
 from pneumo_monai import statuses
+from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError
 from pneumo_monai.ledger import Inbox
 from pneumo_monai.settings import Listener as ListenerSettings
@@ -99,6 +100,8 @@ class ListenerProcess:
         self._server: ThreadedAssociationServer | None = None
         self._watch = threading.Thread(target=self._close_silent_studies, name="silence", daemon=True)
         self._entity = AE(ae_title=settings.ae_title)
+        self._entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        self._entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         self._entity.maximum_pdu_size = _MAXIMUM_PDU_BYTES
         self._entity.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:

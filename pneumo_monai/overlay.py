@@ -67,8 +67,8 @@ def draw_finding(film: NDArray[np.float32], finding: FilmFinding, operating_poin
     pen = ImageDraw.Draw(canvas)
     assessment = "present" if finding.present else "absent"
     lines = (
-        (22, (255, 255, 255), f"Pneumonia {assessment}, probability {finding.probability:.3f} ({finding.view})"),
-        (15, (190, 190, 190), f"{operating_point.name}: present at {operating_point.threshold:.3f} or more"),
+        (22, (255, 255, 255), f"Pneumonia {assessment}, probability {finding.probability:.4f} ({finding.view})"),
+        (15, (190, 190, 190), f"{operating_point.name}: present at {operating_point.threshold:.4f} or more"),
         (15, (255, 200, 90), f"{RESEARCH_NOTICE} Amber: where the network found support, the more, the stronger."),
     )
     y = 8

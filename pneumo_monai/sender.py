@@ -11,6 +11,7 @@ from pynetdicom import AE, _config
 from pynetdicom.association import Association
 from pynetdicom.status import code_to_category
 
+from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pneumo_monai.errors import DeliveryError
 
 __all__ = ["send_files"]
@@ -37,6 +38,8 @@ def send_files(files: Sequence[Path], *, host: str, port: int, called_ae_title: 
     metas = [_file_meta(file) for file in files]
     peer = f"{called_ae_title}@{host}:{port}"
     entity = AE(ae_title=calling_ae_title)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_SECONDS
     for sop_class, syntax in sorted({(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID) for meta in metas}):
         # One syntax a context: the peer then says of each whether it takes it.

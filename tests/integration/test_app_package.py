@@ -1,0 +1,49 @@
+"""The MAP's command, one shot over a folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from pneumo_monai.bundle import Bundle
+from tests.films import make_film
+from tests.peers import COMPREHENSIVE_3D_SR, write
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_map(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "app_package", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=200, check=False, cwd=ROOT, env={**os.environ, **environment}
+    )
+
+
+def test_two_studies_give_two_reports_by_the_bundle_in_the_model_folder(tmp_path: Path, bundle: Path) -> None:
+    films, reports = tmp_path / "input", tmp_path / "output"
+    films.mkdir()
+    reports.mkdir()
+    first = make_film()
+    for film in (first, make_film(StudyInstanceUID=first.StudyInstanceUID, ViewPosition="AP"), make_film()):
+        write(film, films)
+    write(make_film(BodyPartExamined="HAND"), films)
+    models = bundle.parent
+    done = run_map(HOLOSCAN_INPUT_PATH=str(films), HOLOSCAN_OUTPUT_PATH=str(reports), HOLOSCAN_MODEL_PATH=str(models))
+    assert done.returncode == 0, done.stderr
+    written = [dcmread(file) for file in reports.glob("*.dcm")]
+    assert len(written) == 2
+    assert {report.SOPClassUID for report in written} == {COMPREHENSIVE_3D_SR}
+    (equipment,) = written[0].ContributingEquipmentSequence
+    assert equipment.DeviceUID == Bundle(bundle).identity.uid  # not the package's own
+    assert "refused, body-part" in " ".join(done.stderr.split())
+
+
+def test_an_empty_folder_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    done = run_map("-i", str(tmp_path), "-o", str(tmp_path / "output"))
+    assert done.returncode != 0
+    assert "put the DICOM files there" in done.stderr

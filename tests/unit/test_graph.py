@@ -1,0 +1,117 @@
+"""The resident graph, for real: it reads, survives what fails inside it, and ends when it is told to."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from pydicom import dcmread
+
+from pneumo_monai.bundle import Bundle
+from pneumo_monai.engine import Engine
+from pneumo_monai.errors import Reason, Retryable
+from pneumo_monai.graph import ResidentGraph
+from pneumo_monai.reading import Reading
+from pneumo_monai.study import Film, PreviousReport, Study
+from tests.bundles import write_random_bundle
+from tests.films import make_film
+from tests.peers import write
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Reading:
+    return Reading(Engine(Bundle(write_random_bundle(tmp_path_factory.mktemp("m") / "b")), torch.device("cpu")))
+
+
+@pytest.fixture(scope="module")
+def graph(reading: Reading) -> Iterator[ResidentGraph]:
+    with ResidentGraph(reading) as running:
+        yield running
+    with pytest.raises(Retryable, match="not running"):
+        running.read(Study(study_instance_uid="", films=()))
+
+
+def study_of(folder: Path, *attributes: dict[str, object]) -> Study:
+    uid = make_film().StudyInstanceUID
+    films = [write(make_film(**{"StudyInstanceUID": uid, **some}), folder) for some in attributes]
+    return Study(study_instance_uid=uid, films=tuple(Film(path=path, key=key) for key, path in enumerate(films)))
+
+
+def test_a_study_comes_back_with_findings_and_a_report(graph: ResidentGraph, tmp_path: Path) -> None:
+    study = graph.read(study_of(tmp_path, {}, {"ViewPosition": "AP"}))
+    assert [film.finding is not None for film in study.films] == [True, True]
+    assert study.report is not None
+    assert study.report.revision == 1
+
+
+def test_a_refused_film_does_not_keep_the_others_from_being_read(graph: ResidentGraph, tmp_path: Path) -> None:
+    study = graph.read(study_of(tmp_path, {"BodyPartExamined": "HAND"}, {}))
+    assert study.films[0].refused is not None
+    assert study.films[0].refused.reason is Reason.BODY_PART
+    assert study.films[1].finding is not None
+    assert study.report is not None
+
+
+def test_a_study_without_a_readable_film_gets_no_report(graph: ResidentGraph, tmp_path: Path) -> None:
+    (garbage := tmp_path / "garbage.dcm").write_bytes(b"no DICOM at all")
+    study = graph.read(Study(study_instance_uid="1.2", films=(Film(path=garbage),)))
+    assert study.report is None
+    assert study.films[0].refused is not None
+
+
+def test_a_file_that_is_gone_fails_its_film_and_the_graph_reads_on(graph: ResidentGraph, tmp_path: Path) -> None:
+    study = graph.read(Study(study_instance_uid="1.2", films=(Film(path=tmp_path / "gone.dcm"),)))
+    assert study.films[0].failed == "FileNotFoundError in load"
+    assert graph.read(study_of(tmp_path, {})).report is not None
+
+
+def test_what_a_stage_raises_does_not_leave_its_operator(
+    graph: ResidentGraph, reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(reading.engine, "read", broken)
+    assert graph.read(study_of(tmp_path, {})).films[0].failed == "ZeroDivisionError in infer"
+    monkeypatch.undo()
+    assert graph.read(study_of(tmp_path, {})).report is not None
+
+
+def test_the_same_films_again_say_nothing_new_and_one_more_makes_a_revision(
+    graph: ResidentGraph, tmp_path: Path
+) -> None:
+    study = study_of(tmp_path, {}, {})
+    first = graph.read(replace(study, films=study.films[:1]))
+    assert first.report is not None
+    (stored := tmp_path / "report.dcm").write_bytes(first.report.encoded)
+    previous = PreviousReport(revision=1, fingerprint=first.report.fingerprint, path=stored)
+    assert graph.read(replace(study, films=study.films[:1], previous=previous)).report is None
+    second = graph.read(replace(study, previous=previous))
+    assert second.report is not None
+    assert second.report.revision == 2
+    (later := tmp_path / "later.dcm").write_bytes(second.report.encoded)
+    assert "PredecessorDocumentsSequence" in dcmread(later)
+
+
+def test_several_threads_get_their_own_study_back(graph: ResidentGraph, tmp_path: Path) -> None:
+    studies = [study_of(tmp_path, {}) for _ in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(graph.read, studies))
+    assert [a.study_instance_uid for a in answers] == [s.study_instance_uid for s in studies]
+    assert all(answer.report is not None for answer in answers)
+
+
+def test_the_film_gives_the_network_the_same_tensor_as_preprocessing_it_by_hand(
+    reading: Reading, tmp_path: Path
+) -> None:
+    from pneumo_monai.pixels import read_film
+    from pneumo_monai.transforms import preprocessing
+
+    study = study_of(tmp_path, {})
+    by_graph = reading.preprocess(reading.gate(reading.load(study))).films[0].tensor
+    constants = reading.engine.bundle.contract.preprocessing.model_dump()
+    by_hand = preprocessing(**constants)(read_film(dcmread(study.films[0].path)))
+    assert by_graph is not None
+    assert torch.equal(by_graph, by_hand)

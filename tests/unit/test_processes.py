@@ -1,0 +1,77 @@
+"""Children: started again when they die, not when their configuration is wrong, and ended in time."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.processes import EX_CONFIG, Child
+from pneumo_monai.service import exclusive
+from tests.peers import wait_until
+
+READY = "from pneumo_monai.notify import notify_ready; notify_ready(does='nothing');"
+
+
+def child(folder: Path, program: str) -> Child:
+    return Child("test", [sys.executable, "-c", program], folder)
+
+
+def tended(process: Child) -> Child:
+    process.tend()
+    return process
+
+
+def test_a_child_says_when_it_is_ready(tmp_path: Path) -> None:
+    process = child(tmp_path, READY + "import time; time.sleep(60)")
+    process.start()
+    assert not process.state.ready
+    wait_until("ready", lambda: tended(process).state.ready, 20)
+    assert process.state.status == "does nothing"
+    process.stop()
+    assert process.state.pid is None
+
+
+def test_a_child_that_dies_is_started_again_after_a_pause(tmp_path: Path) -> None:
+    process = child(tmp_path, READY + "import time; time.sleep(60)")
+    process.start()
+    wait_until("ready", lambda: tended(process).state.ready, 20)
+    first = process.state.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    wait_until("down", lambda: tended(process).state.status == "down")
+    wait_until("ready again", lambda: tended(process).state.ready, 20)
+    assert process.state.starts == 2
+    assert process.state.pid != first
+    process.stop()
+
+
+def test_a_child_whose_configuration_is_wrong_is_not_started_again(tmp_path: Path) -> None:
+    process = child(tmp_path, f"raise SystemExit({EX_CONFIG})")
+    process.start()
+
+    def refused() -> bool:
+        try:
+            process.tend()
+        except ConfigurationError:
+            return True
+        return False
+
+    wait_until("the configuration error", refused, 20)
+    assert process.state.starts == 1
+    process.stop()
+
+
+def test_a_data_folder_serves_one_service_at_a_time(tmp_path: Path) -> None:
+    with exclusive(tmp_path / "data"), pytest.raises(ConfigurationError, match="in use"), exclusive(tmp_path / "data"):
+        pass
+    with exclusive(tmp_path / "data"):
+        pass
+
+
+def test_a_data_folder_that_cannot_be_made_is_an_error_that_names_its_key(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="data_dir"), exclusive(tmp_path / "file" / "data"):
+        pass
