@@ -98,7 +98,7 @@ def test_every_status_of_c_store_says_when_it_is_answered():
 
 def test_every_command_is_mentioned():
     text = "\n".join((README, ARCHITECTURE, INSTALL))
-    commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    commands = set(typer.main.get_command(app).commands)
     # The demo is started by make, which names it.
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     missing = {name for name in commands if f"pneumo-monai {name}" not in text + makefile}

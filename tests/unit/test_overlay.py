@@ -33,7 +33,7 @@ def test_only_what_speaks_for_the_finding_is_coloured() -> None:
     coloured = np.asarray(draw_finding(film, finding(np.ones((4, 4))), POINT))[100:]
     half = coloured.shape[1] // 2
     assert (coloured[:, : half - 40].max(axis=2) == coloured[:, : half - 40].min(axis=2)).all()
-    assert (coloured[:, half + 40 :, 0] > coloured[:, half + 4 :, 2]).all()
+    assert (coloured[:, half + 40 :, 0] > coloured[:, half + 40 :, 2]).all()
 
 
 @pytest.mark.parametrize("spec", PHANTOMS, ids=lambda spec: str(spec["name"]))
