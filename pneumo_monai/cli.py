@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pneumo_monai.errors import Broken, ConfigurationError, DeliveryError, PneumoMonaiError, Retryable
-from pneumo_monai.processes import EX_CONFIG
+from pneumo_monai.processes import EX_CONFIG, end_with_parent
 
 if TYPE_CHECKING:
     from pneumo_monai.settings import Settings
@@ -83,6 +83,7 @@ def listener(config: Config) -> None:
 
     logs.configure("listener")
     stop = _stop_on_signals()
+    end_with_parent()
     settings = _settings_with_folder(config)
     process = ListenerProcess(settings.listener, Spool(settings.data_dir), Inbox(prepare(settings.ledger_url)))
     process.start()
@@ -102,6 +103,7 @@ def worker(
 
     logs.configure(slot)
     stop = _stop_on_signals()
+    end_with_parent()
     settings = _settings_with_folder(config)
     run_worker(settings, slot=slot, stop=stop)
 

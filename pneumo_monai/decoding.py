@@ -4,7 +4,6 @@ One decoder a transfer syntax, so that training and service see the same numbers
 licences that suit ours.
 """
 
-import logging
 import warnings
 from typing import Any
 
@@ -44,9 +43,6 @@ DECODERS: dict[str, str] = {
 """Every transfer syntax that is decoded, and by what. GDCM is called by `_decode_by_gdcm`."""
 
 _LOSSY = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K})
-
-# pydicom logs the traceback of a decoder that fails; the refusal names it once.
-logging.getLogger("pydicom.pixels.decoders.base").setLevel(logging.CRITICAL)
 
 
 def decode(dataset: Dataset, description: PixelDescription) -> NDArray[np.unsignedinteger[Any]]:
@@ -94,19 +90,31 @@ def decode(dataset: Dataset, description: PixelDescription) -> NDArray[np.unsign
 
 
 def _decode(dataset: Dataset, description: PixelDescription) -> NDArray[np.integer[Any]]:
-    syntax = description.transfer_syntax
-    # pydicom's own correction of unused bits takes High Bit for granted, and wraps what a lossy codestream overshoots.
-    options: dict[str, Any] = {"number_of_frames": 1, "samples_per_pixel": 1, "correct_unused_bits": False}
+    syntax, encoded, allocated = description.transfer_syntax, dataset.PixelData, description.bits_allocated
     if syntax in uid.JPEG2000TransferSyntaxes:
-        _check_frame(parse_j2k(get_frame(dataset.PixelData, 0, number_of_frames=1)), description)
+        _check_frame(parse_j2k(get_frame(encoded, 0, number_of_frames=1)), description)
     elif syntax in uid.JPEGTransferSyntaxes or syntax in uid.JPEGLSTransferSyntaxes:
-        frame, codestream = parse_jpeg(get_frame(dataset.PixelData, 0, number_of_frames=1))
+        frame, codestream = parse_jpeg(get_frame(encoded, 0, number_of_frames=1))
         _check_frame(frame, description)
         if DECODERS[syntax] == "gdcm" or frame.precision > 8:
             return _decode_by_gdcm(codestream, frame, syntax)
-        options |= {"bits_stored": 8, "bits_allocated": 8}
+        allocated = 8
+    options: dict[str, Any] = {
+        "rows": description.rows,
+        "columns": description.columns,
+        "number_of_frames": 1,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "bits_allocated": allocated,
+        "bits_stored": min(description.bits_stored, allocated),
+        "pixel_representation": int(description.signed),
+        "pixel_keyword": "PixelData",
+        "pixel_vr": dataset["PixelData"].VR,
+        # pydicom's own correction takes High Bit for granted, and wraps what a lossy codestream overshoots.
+        "correct_unused_bits": False,
+    }
     decoder = get_decoder(syntax)
-    decoded, _ = decoder.as_array(dataset, index=0, raw=True, decoding_plugin=DECODERS[syntax], **options)
+    decoded, _ = decoder.as_array(encoded, index=0, raw=True, decoding_plugin=DECODERS[syntax], **options)
     return decoded
 
 

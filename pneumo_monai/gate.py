@@ -4,6 +4,7 @@ The checks go from what the object is, over whether its pixels are one film, to 
 first that makes all later ones idle. Silence is no contradiction: real headers often say nothing about part or view.
 """
 
+from pydicom.config import IGNORE
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -110,7 +111,7 @@ def _check_sop_class(sop_class: str) -> None:
     subject = label("SOPClassUID")
     if not is_uid(sop_class):
         raise Refused(Reason.SOP_CLASS, f"{subject} is missing or no UID")
-    uid = UID(sop_class)
+    uid = UID(sop_class, IGNORE)
     if uid in _SOP_CLASSES:
         if reason := _SOP_CLASSES[uid]:
             raise Refused(reason, f"{subject} is {uid.name}")

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.config import IGNORE
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from pneumo_monai.attributes import integer, label, quoted, raw, text
+from pneumo_monai.attributes import integer, is_uid, label, quoted, raw, text
 from pneumo_monai.errors import Reason, Refused
 
 __all__ = ["MAX_PIXELS", "MIN_SIDE", "PixelDescription", "check_pixel_description"]
@@ -88,9 +89,10 @@ def check_pixel_description(dataset: Dataset) -> PixelDescription:
     representation = integer(dataset, "PixelRepresentation")
     if representation not in {0, 1}:
         raise Refused(Reason.PIXEL_FORMAT, f"{label('PixelRepresentation')} is {representation or 'missing'}")
-    syntax = UID(text(getattr(dataset, "file_meta", Dataset()), "TransferSyntaxUID"))
-    if not syntax:
-        raise Refused(Reason.UNPARSEABLE, f"{label('TransferSyntaxUID')} is missing")
+    stated = text(getattr(dataset, "file_meta", Dataset()), "TransferSyntaxUID")
+    if not is_uid(stated):
+        raise Refused(Reason.UNPARSEABLE, f"{label('TransferSyntaxUID')} is missing or no UID")
+    syntax = UID(stated, IGNORE)
     declared = rows * columns * allocated // 8
     if syntax.is_transfer_syntax and not syntax.is_encapsulated and len(encoded) < declared:
         raise Refused(Reason.UNDECODABLE, f"Pixel Data has {len(encoded)} bytes for {rows} x {columns} pixels")

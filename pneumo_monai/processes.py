@@ -1,5 +1,6 @@
 """A child process that is started again when it dies, and how it stands."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -12,16 +13,31 @@ from pathlib import Path
 
 from pneumo_monai.errors import ConfigurationError
 
-__all__ = ["EX_CONFIG", "Child", "ProcessState"]
+__all__ = ["EX_CONFIG", "Child", "ProcessState", "end_with_parent"]
 
 _log = logging.getLogger(__name__)
 
 EX_CONFIG = 78
 """Exit status of a process whose configuration is wrong (sysexits.h): it is not started again."""
 
+_PARENT_VARIABLE = "PARENT_OF_PNEUMO_MONAI"
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _GRACE_SECONDS = 25.0
 _LONGEST_PAUSE_SECONDS = 30.0
 _STEADY_SECONDS = 60.0
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process, as SIGTERM does, when the `Child`'s parent dies; without a parent do nothing.
+
+    A listener that outlived `serve` would keep the port from the next one.
+    """
+    parent = os.environ.get(_PARENT_VARIABLE)
+    if parent is None:
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(parent):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +97,7 @@ class Child:
         self._ready, self._status = False, "starting"
         self._starts += 1
         self._started_at = time.monotonic()
-        environment = {**os.environ, "NOTIFY_SOCKET": str(self._address)}
+        environment = {**os.environ, "NOTIFY_SOCKET": str(self._address), _PARENT_VARIABLE: str(os.getpid())}
         self._process = subprocess.Popen(self._command, env=environment)  # noqa: S603 - our own command line
 
     def tend(self) -> None:

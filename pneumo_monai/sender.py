@@ -45,7 +45,10 @@ def send_files(files: Sequence[Path], *, host: str, port: int, called_ae_title: 
         # One syntax a context: the peer then says of each whether it takes it.
         for offered in _PLAIN if syntax in _PLAIN else (syntax,):
             entity.add_requested_context(sop_class, offered)
-    association = entity.associate(host, port, ae_title=called_ae_title)
+    try:
+        association = entity.associate(host, port, ae_title=called_ae_title)
+    except OSError as error:  # a name that does not resolve, among others
+        raise DeliveryError(f"{peer} could not be reached ({error.strerror})") from error
     if not association.is_established:
         reason = "rejected the association" if association.is_rejected else "could not be reached"
         raise DeliveryError(f"{peer} {reason}")

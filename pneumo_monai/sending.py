@@ -24,10 +24,12 @@ def send_all(files: list[Path], *, to: str, calling_ae_title: str) -> int:
         `to` is no AETITLE@host:port.
     """
     peer = _PEER.match(to)
-    if peer is None:
+    if peer is None or not 0 < int(peer["port"]) < 65536:
         raise ConfigurationError(f"--to: {to!r} is no AETITLE@host:port such as PACS@127.0.0.1:4242")
     console = Console(stderr=True)
     studies, failed = _by_study(_expand(files), console)
+    if not studies and not failed:
+        raise ConfigurationError(f"{', '.join(map(str, files))}: holds no file; name the DICOM files to send")
     total = sum(map(len, studies))
     with Progress(console=console) as progress:
         task = progress.add_task("sending", total=total)

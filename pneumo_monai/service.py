@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.notify import notify_ready
 from pneumo_monai.processes import Child
 from pneumo_monai.settings import Settings
 
@@ -66,9 +67,13 @@ def supervise(settings: Settings, config: Path, stop: threading.Event) -> None:
             from pneumo_monai.web.app import serve_web
 
             with serve_web(settings, lambda: [child.state for child in children]):
+                announced = False
                 while not stop.wait(0.05):
                     for child in children:
                         child.tend()
+                    if not announced and listener.state.ready:
+                        notify_ready(listener=listener.state.status)
+                        announced = True
         finally:
             for child in children:
                 child.stop()

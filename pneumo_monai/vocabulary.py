@@ -47,7 +47,7 @@ CHEST_WORDS = _table("""
 OTHER_PART_WORDS = _table("""
     tooth teeth dental panoramic orthopantomogram opg bitewing periapical cephalometric zahn zahne gebiss kiefer
     dent dents dentaire panoramique dente denti dentale diente dientes panoramica зуб зубы
-    skull brain sinus sinuses orbit orbits mandible maxilla jaw face facial neck
+    skull brain sinus sinuses orbit orbits mandible maxilla jaw facial neck
     schadel kopf nase hals crane tete cou cranio testa collo craneo cabeza cuello schedel череп голова шея пазухи
     spine cervical lumbar lumbosacral sacrum coccyx hws bws lws wirbelsaule halswirbelsaule brustwirbelsaule
     lendenwirbelsaule rachis lombaire colonna rachide columna lumbosacra wervelkolom позвоночник позвоночника

@@ -43,6 +43,8 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
     from pneumo_monai.records import Records
     from pneumo_monai.spool import Spool
 
+    if stop.is_set():
+        return
     engine = Engine(bundle, choose_device(settings.model.device))
     engine.warm_up()
     _log.info("model %s %s reads on %s", bundle.name, bundle.version, engine.device)

@@ -105,9 +105,9 @@ def make_film(
         if value is not None:
             _set(film, keyword, value, allocated)
     film.file_meta = FileMetaDataset()
-    film.file_meta.TransferSyntaxUID = transfer_syntax
-    film.file_meta.MediaStorageSOPClassUID = film.get("SOPClassUID", sop_class)
-    film.file_meta.MediaStorageSOPInstanceUID = film.get("SOPInstanceUID", generate_uid(prefix=None))
+    _set(film.file_meta, "MediaStorageSOPClassUID", film.get("SOPClassUID", sop_class), allocated)
+    _set(film.file_meta, "MediaStorageSOPInstanceUID", film.get("SOPInstanceUID", generate_uid(prefix=None)), allocated)
+    _set(film.file_meta, "TransferSyntaxUID", transfer_syntax, allocated)
     return film
 
 

@@ -64,8 +64,9 @@ def _default(value: Any) -> str:
 
 
 def _variable(key: str) -> str:
-    if "[]" in key:
-        return f"in `{_variable(key.split('[]')[0])}"
+    holder, is_item, _ = key.partition("[]")
+    if is_item:
+        return f"in `{_variable(holder)}"
     return "PNEUMO_MONAI_" + key.replace(".", "__").upper()
 
 
@@ -93,7 +94,9 @@ def test_every_reason_says_what_it_means_and_what_to_do():
 
 def test_every_status_of_c_store_says_when_it_is_answered():
     codes = {name: value for name, value in vars(statuses).items() if name.isupper()}
-    assert {row[1]: row[0] for row in rows(INSTALL, "status")} == {name: f"0x{code:04X}" for name, code in codes.items()}
+    assert {row[1]: row[0] for row in rows(INSTALL, "status")} == {
+        name: f"0x{code:04X}" for name, code in codes.items()
+    }
 
 
 def test_every_command_is_mentioned():

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -75,3 +76,19 @@ def test_a_data_folder_that_cannot_be_made_is_an_error_that_names_its_key(tmp_pa
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="data_dir"), exclusive(tmp_path / "file" / "data"):
         pass
+
+
+def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    grandchild = (
+        "import pathlib, os, time; from pneumo_monai.processes import end_with_parent; end_with_parent();"
+        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid())); time.sleep(60)"
+    )
+    parent = (
+        "import sys, time; from pathlib import Path; from pneumo_monai.processes import Child;"
+        f"Child('c', [sys.executable, '-c', {grandchild!r}], Path({str(tmp_path)!r})).start(); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent])
+    pid = int(wait_until("the child runs", lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 20))
+    process.kill()
+    process.wait()
+    wait_until("the child is gone", lambda: not Path(f"/proc/{pid}").exists(), 20)

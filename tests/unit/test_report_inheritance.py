@@ -191,7 +191,7 @@ def test_what_is_optional_is_left_out(keyword, value):
     ],
 )
 def test_what_breaks_its_value_representation_is_not_written(keyword, value, caplog):
-    caplog.set_level(logging.INFO, logger="pneumo_monai")
+    caplog.set_level(logging.DEBUG, logger="pneumo_monai")
     report = read_back(report_on(make_film(**{keyword: value})))
     if keyword in REQUIRED:
         assert not report[keyword].value

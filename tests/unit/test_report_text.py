@@ -21,7 +21,7 @@ def test_a_report_reads_as_text():
     report = report_on(film, probabilities=[0.87654321], view=View.NOT_STATED)
     assert as_text(report) == "\n".join(
         [
-            "pneumo-monai pneumonia (research use)",
+            "Pneumonia (research use), pneumo-monai",
             "For research use only. Not a medical device.",
             "",
             "Pneumonia: present at the operating point (1 frontal film).",

@@ -1,0 +1,218 @@
+"""Environment over file over default; every error names its key, and none repeats a password."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.settings import Settings, load_settings
+
+README = Path(__file__).parents[2] / "README.md"
+PASSWORD = "hunter2"
+PREFIX = "PNEUMO_MONAI_"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch):
+    for name in list(os.environ):
+        if name.upper().startswith(PREFIX):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def load(tmp_path: Path):
+    """Return a function that loads settings from keys, from text or from bytes."""
+
+    def load(content: Any) -> Settings:
+        file = tmp_path / "config.yaml"
+        if isinstance(content, dict):
+            content = yaml.safe_dump({"data_dir": str(tmp_path), **content})
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return load_settings(file)
+
+    return load
+
+
+def test_the_example_of_the_readme_loads_as_it_reads(load):
+    example = re.search(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    settings = load(example[1])
+    assert settings.model_dump() == {
+        "data_dir": Path("/var/lib/pneumo-monai"),
+        "listener": {"ae_title": "PNEUMO", "host": "127.0.0.1", "port": 11112, "study_silence": 2.0},
+        "destinations": ({"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 4242},),
+        "web": {"host": "127.0.0.1", "port": 8080},
+        "model": {"path": None, "device": "auto"},
+        "ledger": {"url": None},
+    }
+    assert settings.ledger_url == "sqlite:////var/lib/pneumo-monai/ledger.sqlite"
+
+
+def test_only_the_data_folder_must_be_set(load):
+    example = re.search(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert load("data_dir: /var/lib/pneumo-monai") == load(example[1]).model_copy(update={"destinations": ()})
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"listner": {}}, "listner"),
+        ({"listener": {"prot": 1}}, "listener.prot"),
+        ({"DATA_DIR": "/x"}, "DATA_DIR"),
+        ({"_env_file": "/x"}, "_env_file"),
+        ({1: 2}, "1"),
+        ("listener: {port: 11112}", "data_dir"),
+        ("", "data_dir"),
+        ("data_dir: ''", "data_dir"),
+        ("data_dir: null", "data_dir"),
+        ({"model": None}, "model"),
+        ({"listener": {"ae_title": "SEVENTEEN-LETTERS"}}, "listener.ae_title"),
+        ({"listener": {"ae_title": "  "}}, "listener.ae_title"),
+        ({"listener": {"ae_title": "A\\B"}}, "listener.ae_title"),
+        ({"listener": {"ae_title": "RÖNTGEN"}}, "listener.ae_title"),
+        ({"listener": {"host": ""}}, "listener.host"),
+        ({"listener": {"port": 65536}}, "listener.port"),
+        ({"listener": {"port": -1}}, "listener.port"),
+        ({"listener": {"port": "eleven"}}, "listener.port"),
+        ({"listener": {"study_silence": 0}}, "listener.study_silence"),
+        ({"listener": {"study_silence": float("inf")}}, "listener.study_silence"),
+        ({"web": {"port": 70_000}}, "web.port"),
+        ({"model": {"device": "gpu"}}, "model.device"),
+        ({"destinations": [{"name": "a", "ae_title": "A", "host": "h"}]}, "destinations[0].port"),
+        ({"destinations": [{"name": "a", "ae_title": "A", "host": "h", "port": 0}]}, "destinations[0].port"),
+        ({"destinations": [{"name": "A b", "ae_title": "A", "host": "h", "port": 1}]}, "destinations[0].name"),
+        ({"destinations": [{"name": "a", "ae_title": "A", "host": "h", "port": 1}] * 2}, "destinations"),
+        ({"ledger": {"url": "ledger.sqlite"}}, "ledger.url"),
+    ],
+)
+def test_an_error_names_its_key(load, tmp_path: Path, content: Any, key: str):
+    with pytest.raises(ConfigurationError) as caught:
+        load(content)
+    assert str(caught.value).startswith(f"{tmp_path / 'config.yaml'}: {key}: ")
+
+
+def test_every_error_of_a_file_is_named_at_once(load):
+    with pytest.raises(ConfigurationError) as caught:
+        load({"listener": {"port": -1, "prot": 1}, "web": {"port": -1}})
+    keys = [line.split(": ")[1] for line in str(caught.value).splitlines()]
+    assert sorted(keys) == ["listener.port", "listener.prot", "web.port"]
+
+
+def test_the_name_that_stands_twice_is_named(load):
+    pacs = {"name": "pacs", "ae_title": "PACS", "host": "h", "port": 1}
+    with pytest.raises(ConfigurationError, match="'pacs' stands twice"):
+        load({"destinations": [pacs, {**pacs, "name": "other"}, pacs]})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mysql://u:{PASSWORD}@h/db",
+        f"postgresql://u:{PASSWORD}@h:port/db",
+        f"postgresql://u:{PASSWORD}@h",
+        f"postgresql//u:{PASSWORD}@h/db",
+        f"sqlite:///{PASSWORD}.sqlite",
+    ],
+)
+def test_a_wrong_ledger_url_is_named_and_never_shown(load, url: str):
+    with pytest.raises(ConfigurationError, match=r"ledger\.url: write postgresql://") as caught:
+        load({"ledger": {"url": url}})
+    error: BaseException | None = caught.value
+    while error is not None:  # a traceback shows causes too
+        assert PASSWORD not in str(error)
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:p%40ss@h:5432/db", "postgresql:///db", "sqlite:////var/ledger.sqlite"])
+def test_a_ledger_url_is_taken_as_it_is(load, url: str):
+    assert load({"ledger": {"url": url}}).ledger_url == url
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("- data_dir", "must be a mapping"),
+        ("data_dir", "must be a mapping"),
+        ("false", "must be a mapping"),
+        (b"\xff\xfe\xff", "UTF-8"),
+        ("data_dir: /x\nledger: {url: ", "line 2, column 15: is not valid YAML"),
+        ("data_dir: /x\n\tledger: 1", "line 2, column 1: is not valid YAML"),
+        ("data_dir: !!python/name:os.system", "is not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_named(load, tmp_path: Path, content: Any, message: str):
+    with pytest.raises(ConfigurationError, match=re.escape(message)) as caught:
+        load(content)
+    assert str(caught.value).startswith(str(tmp_path / "config.yaml"))
+
+
+def test_an_error_of_yaml_does_not_quote_the_file(load):
+    with pytest.raises(ConfigurationError) as caught:
+        load(f"data_dir: /x\nledger: {{url: postgresql://u:{PASSWORD}@h/db: }}: ]")
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "remark"), [("missing.yaml", "No such file"), ("", "Is a directory")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, remark: str):
+    with pytest.raises(ConfigurationError, match=remark) as caught:
+        load_settings(tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value)
+    assert "--config" in str(caught.value)
+
+
+def test_the_environment_overrides_one_key_and_the_file_keeps_the_others(load, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PNEUMO_MONAI_LISTENER__PORT", "11113")
+    listener = load({"listener": {"ae_title": "FILE", "port": 5, "host": "0.0.0.0"}}).listener
+    assert (listener.port, listener.ae_title, listener.host, listener.study_silence) == (11113, "FILE", "0.0.0.0", 2.0)
+
+
+def test_the_environment_alone_is_enough(load, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PNEUMO_MONAI_DATA_DIR", "/srv/films")
+    monkeypatch.setenv("PNEUMO_MONAI_LEDGER__URL", "postgresql://u:p@h/db")
+    monkeypatch.setenv("PNEUMO_MONAI_DESTINATIONS", '[{"name": "a", "ae_title": "A", "host": "h", "port": 1}]')
+    monkeypatch.setenv("PNEUMO_MONAI_WEB", '{"port": 1}')
+    settings = load("web: {host: 0.0.0.0, port: 2}")
+    assert settings.data_dir == Path("/srv/films")
+    assert settings.ledger_url == "postgresql://u:p@h/db"
+    assert [destination.name for destination in settings.destinations] == ["a"]
+    assert (settings.web.host, settings.web.port) == ("0.0.0.0", 1)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "key"),
+    [
+        ("PNEUMO_MONAI_LISTENER__PORT", "x", "listener.port"),
+        ("PNEUMO_MONAI_LISTENER__PROT", "1", "listener.prot"),
+        ("PNEUMO_MONAI_LEDGER__URL", f"mysql://u:{PASSWORD}@h/db", "ledger.url"),
+        ("PNEUMO_MONAI_DESTINATIONS", '[{"name": "a"}]', "destinations[0].port"),
+    ],
+)
+def test_an_error_of_the_environment_names_the_variable(load, monkeypatch, variable: str, value: str, key: str):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=rf"^{variable}: \S+: ") as caught:
+        load({"listener": {"ae_title": "FILE"}})
+    assert f"{variable}: {key}: " in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+def test_what_is_no_json_in_the_environment_is_named(load, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PNEUMO_MONAI_DESTINATIONS", "pacs")
+    with pytest.raises(ConfigurationError, match=r"destinations.*JSON"):
+        load({})
+
+
+def test_a_variable_that_is_no_key_is_somebody_elses(load, monkeypatch: pytest.MonkeyPatch):
+    # Kubernetes sets such variables for a service that is called pneumo-monai.
+    monkeypatch.setenv("PNEUMO_MONAI_SERVICE_HOST", "10.0.0.1")
+    assert load({}).listener.port == 11112
+
+
+def test_settings_do_not_change_once_they_are_read(load):
+    settings = load({})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.data_dir = Path("/elsewhere")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.listener.port = 1
