@@ -57,7 +57,7 @@ def values(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     """
     value = raw(dataset, keyword)
     parts = list(value) if isinstance(value, MultiValue | list | tuple) else [value]
-    if any(isinstance(part, bytes | bytearray | Dataset) for part in parts):
+    if any(isinstance(part, bytes | bytearray | Sequence) for part in parts):
         raise _broken(keyword, "text")
     stripped = tuple("" if part is None else str(part).strip(" \0") for part in parts)
     return stripped if any(stripped) else ()
@@ -154,7 +154,7 @@ def is_uid(value: str) -> bool:
 
 def quoted(value: str) -> str:
     """Return a coded value as an error may show it; free text that strayed into one is left out."""
-    return repr(value) if _CODE_STRING.fullmatch(value) else "no code string"
+    return f"'{value}'" if _CODE_STRING.fullmatch(value) else "no code string"
 
 
 def _broken(keyword: str, kind: str) -> Refused:

@@ -88,7 +88,7 @@ class Bundle:
             self.name, self.version = str(self.metadata["name"]), str(self.metadata["version"])
         except FileNotFoundError:
             raise BundleError(f"model.path: {path} is no MONAI Bundle: {metadata_file} is missing") from None
-        except (json.JSONDecodeError, KeyError, ValidationError) as error:
+        except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
             raise BundleError(f"model.path: {metadata_file} breaks the bundle's contract: {error}") from error
         self.weights = path / "models" / "model.pt"
         if not self.weights.is_file():

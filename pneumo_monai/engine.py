@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from pickle import UnpicklingError
 from typing import Literal
 
 import numpy as np
@@ -59,10 +60,10 @@ class Engine:
 
     def _load(self) -> ResNet18:
         network = ResNet18()
-        state = torch.load(self.bundle.weights, map_location="cpu", weights_only=True)
         try:
+            state = torch.load(self.bundle.weights, map_location="cpu", weights_only=True)
             network.load_state_dict({name: value.float() for name, value in state.items()})
-        except (RuntimeError, AttributeError) as error:
+        except (RuntimeError, AttributeError, EOFError, UnpicklingError) as error:
             raise BundleError(f"model.path: {self.bundle.weights} does not fit the network: {error}") from error
         return network.eval()
 

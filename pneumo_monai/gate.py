@@ -25,7 +25,7 @@ from pneumo_monai.vocabulary import (
     words,
 )
 
-__all__ = ["check", "check_header"]
+__all__ = ["check"]
 
 _CR = "1.2.840.10008.5.1.4.1.1.1"
 _DX = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -70,24 +70,9 @@ def check(dataset: Dataset) -> View:
     """
     _check_object(dataset)
     check_pixel_description(dataset)
-    return _check_content(dataset)
-
-
-def check_header(dataset: Dataset) -> View:
-    """Do as `check` does, for a data set without its pixels.
-
-    Returns
-    -------
-    View
-        The projection that the header states.
-
-    Raises
-    ------
-    Refused
-        The header contradicts a frontal chest radiograph.
-    """
-    _check_object(dataset)
-    return _check_content(dataset)
+    _check_modality(dataset)
+    _check_body_part(dataset)
+    return _view(dataset)
 
 
 def _check_object(dataset: Dataset) -> None:
@@ -99,12 +84,6 @@ def _check_object(dataset: Dataset) -> None:
     _check_sop_class(text(dataset, "SOPClassUID"))
     if text(dataset, "PresentationIntentType").upper() == "FOR PROCESSING":
         raise Refused(Reason.FOR_PROCESSING, f"{label('PresentationIntentType')} is FOR PROCESSING: raw detector data")
-
-
-def _check_content(dataset: Dataset) -> View:
-    _check_modality(dataset)
-    _check_body_part(dataset)
-    return _view(dataset)
 
 
 def _check_sop_class(sop_class: str) -> None:
@@ -196,7 +175,7 @@ def _coded_view(dataset: Dataset) -> View | None:
 
 
 def _check_described_view(dataset: Dataset) -> None:
-    for keyword in ("SeriesDescription", "ProtocolName"):
+    for keyword in ("BodyPartExamined", "SeriesDescription", "ProtocolName"):
         if other := words(text(dataset, keyword)) & NOT_FRONTAL_WORDS:
             raise Refused(Reason.VIEW, f"{label(keyword)} speaks of a view that is not frontal: {min(other).upper()}")
 

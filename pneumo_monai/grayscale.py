@@ -138,9 +138,14 @@ def _read_table(item: Dataset, description: PixelDescription, low: float, high: 
     # Read as signed where pixels are, and 65536 entries do not fit 16 bits: 0 stands for them.
     count = descriptor[0] & 0xFFFF or 1 << 16
     entries = _read_entries(item, count, descriptor[2], big_endian=description.transfer_syntax == ExplicitVRBigEndian)
-    # Some tables use more bits than their descriptor says.
-    full = max(float((1 << descriptor[2]) - 1), float(entries.max()))
-    return _Table(_first_mapped(descriptor[1], count, low, high), entries.astype(np.float64), full)
+    bits = _entry_bits(descriptor[2], int(entries.max()))
+    return _Table(_first_mapped(descriptor[1], count, low, high), entries.astype(np.float64), float((1 << bits) - 1))
+
+
+def _entry_bits(stated: int, greatest: int) -> int:
+    """Return how many bits an entry has: some tables use more than they state, and 16 often is but a word's size."""
+    used = max(8, greatest.bit_length())
+    return used if stated == 16 else max(stated, used)
 
 
 def _read_entries(item: Dataset, count: int, bits: int, *, big_endian: bool) -> NDArray[np.uint16]:

@@ -59,7 +59,7 @@ OTHER_PART_WORDS = _table("""
     предплечье кисть кисти запястье палец
     leg femur thigh knee knees patella tibia fibula ankle foot feet toe toes heel calcaneus extremity
     oberschenkel unterschenkel knie sprunggelenk fuss ferse zehe genou cheville pied orteil ginocchio caviglia piede
-    rodilla tobillo pie talon enkel voet kolano stopa колено голень стопа стопы
+    rodilla tobillo talon enkel voet kolano stopa колено голень стопа стопы
     breast mammography mammogram mammographie mammografia rib ribs ribcage rippen sternum
 """)
 """Parts that are no chest. Words that mean something else in another of these languages are left out."""
@@ -78,7 +78,7 @@ FRONTAL_WORDS = _table("frontal front face faccia frente прямая")
 """Frontal, without saying from which side."""
 
 NOT_FRONTAL_WORDS = _table("""
-    lat lateral laterale lateralis seitlich seitl profil profile profilo perfil laterolateral latero dwars zijdelings
+    lat lateral laterale lateralis seitlich seitl profil profilo perfil laterolateral latero dwars zijdelings
     boczne боковая боковой бок ll rl lld rld llo rlo lao rao lpo rpo
     oblique obl oblicua obliqua schrag lordotic decubitus apical axial crosstable swimmer swimmers
 """)
@@ -87,7 +87,7 @@ latero-lateral."""
 
 POSTURE_WORDS = _table("""
     erect upright standing sitting seated semi semierect semiupright supine prone recumbent lying dorsal ventral
-    stehend sitzend liegend debout assis couche alite bipedestacion sentado supino prono piedi seduto
+    stehend sitzend liegend debout assis couche alite bipedestacion de pie sentado supino prono piedi seduto
     bed bedside portable port mobile trolley stretcher wheelchair table wall stand grid bucky
     bett bettaufnahme lit cama letto chevet
     insp inspiration inspiratory exp expiration expiratory inspiracion espiracion

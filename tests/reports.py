@@ -12,7 +12,12 @@ from pneumo_monai.findings import FilmFinding, ModelIdentity, OperatingPoint, St
 from pneumo_monai.report.encode import encode
 from pneumo_monai.report.structured_report import build_structured_report
 
-__all__ = ["ANALYSED_AT", "MODEL", "OPERATING_POINT", "find_on", "read_back", "report_on"]
+__all__ = ["ACTIVATION", "ANALYSED_AT", "MODEL", "OPERATING_POINT", "find_on", "read_back", "report_on"]
+
+ACTIVATION = np.zeros((7, 7), np.float32)
+ACTIVATION[4, 2] = 3.0
+ACTIVATION.flags.writeable = False
+"""A map with its peak in the lower left of the film, in the patient's lower right lung."""
 
 ANALYSED_AT = datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
 MODEL = ModelIdentity(name="A network", version="1.2.3", uid="2.25.17")
@@ -34,7 +39,7 @@ def find_on(
             view=view,
             probability=probability,
             present=probability >= operating_point.threshold,
-            activation=np.zeros((7, 7), np.float32),
+            activation=ACTIVATION,
         )
         for film, probability in zip(films, probabilities, strict=False)
     ]

@@ -26,10 +26,11 @@ from training.recipe import Recipe
 from training.split import Part
 from training.weights import initialise
 
-__all__ = ["BEST", "LAST", "build_trainer", "describe_run", "open_films", "prepare"]
+__all__ = ["BEST", "DESCRIPTION", "LAST", "build_trainer", "describe_run", "open_films", "prepare"]
 
 BEST = Path("checkpoints") / "best.ckpt"
 LAST = Path("checkpoints") / "last.ckpt"
+DESCRIPTION = Path("run.json")
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def prepare(
     recipe.write(out / "recipe.yaml")
     films.write(out)
     description = describe_run(films, weights=weights if weights in {"imagenet", "none"} else "file")
-    (out / "run.json").write_text(
+    (out / DESCRIPTION).write_text(
         json.dumps(
             {
                 "data": [str(folder.resolve()) for folder in folders],
@@ -100,10 +101,10 @@ def open_films(out: Path) -> Films:
         `out` is no folder of a run.
     """
     try:
-        stored = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        stored = json.loads((out / DESCRIPTION).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigurationError(
-            f"--run {out} is no folder of a run: run.json is missing; see --out of training"
+            f"--run {out} is no folder of a run: {DESCRIPTION} is missing; see --out of training"
         ) from None
     films = Films(
         [Path(folder) for folder in stored["data"]],

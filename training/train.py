@@ -10,7 +10,7 @@ from monai.data import set_track_meta
 from pneumo_monai.errors import ConfigurationError
 from training.entry import start
 from training.recipe import Recipe
-from training.run import LAST, build_trainer, prepare
+from training.run import DESCRIPTION, LAST, build_trainer, prepare
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ def train(
     last = out / LAST
     if resume and not last.is_file():
         raise ConfigurationError(f"--resume: {last} is missing; leave --resume out to start the run")
-    if not resume and last.is_file():
+    # Also before the first checkpoint: another process may be at work there.
+    if not resume and (out / DESCRIPTION).is_file():
         raise ConfigurationError(f"--out {out} already holds a run; add --resume to go on, or give another folder")
     # Orientation and spacing of these squares mean nothing; carrying them along takes a third of the loading time.
     set_track_meta(False)

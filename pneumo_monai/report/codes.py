@@ -12,19 +12,25 @@ __all__ = [
     "ALGORITHM_VERSION",
     "ALL",
     "COMMENT",
+    "COMPUTED_RADIOGRAPHY",
     "DEVICE",
     "DEVICE_OBSERVER_MANUFACTURER",
     "DEVICE_OBSERVER_MODEL_NAME",
     "DEVICE_OBSERVER_NAME",
     "DEVICE_OBSERVER_UID",
+    "DIGITAL_RADIOGRAPHY",
     "ENGLISH",
     "FINDING",
+    "IMAGE_LIBRARY",
+    "IMAGE_LIBRARY_GROUP",
+    "IMAGE_REGION",
     "IMAGE_VIEW",
     "IMAGING_MEASUREMENTS",
     "IMAGING_MEASUREMENT_REPORT",
     "IMPRESSION",
     "LANGUAGE",
     "MEASUREMENT_GROUP",
+    "MODALITY",
     "NO_UNITS",
     "OBSERVER_TYPE",
     "PLAIN_CHEST_XRAY",
@@ -34,7 +40,8 @@ __all__ = [
     "PROCEDURE_REPORTED",
     "PROCESSING_EQUIPMENT",
     "QUALITATIVE_EVALUATIONS",
-    "SOURCE_OF_MEASUREMENT",
+    "RADIOGRAPHIC_IMAGING",
+    "SOURCE",
     "TRACKING_IDENTIFIER",
     "TRACKING_UID",
 ]
@@ -62,16 +69,27 @@ DEVICE_OBSERVER_NAME = Code("121013", "DCM", "Device Observer Name")  # row 2
 DEVICE_OBSERVER_MANUFACTURER = Code("121014", "DCM", "Device Observer Manufacturer")  # row 3
 DEVICE_OBSERVER_MODEL_NAME = Code("121015", "DCM", "Device Observer Model Name")  # row 4
 
-# TID 1501 Measurement and Qualitative Evaluation Group
+# TID 1600 Image Library
+IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")  # row 1
+IMAGE_LIBRARY_GROUP = Code("126200", "DCM", "Image Library Group")  # row 2
+
+# TID 1602 Image Library Entry Descriptors
+MODALITY = Code("121139", "DCM", "Modality")  # row 1
+COMPUTED_RADIOGRAPHY = Code("CR", "DCM", "Computed Radiography")  # row 1, CID 29
+DIGITAL_RADIOGRAPHY = Code("DX", "DCM", "Digital Radiography")  # row 1, CID 29
+RADIOGRAPHIC_IMAGING = Code("RG", "DCM", "Radiographic imaging")  # row 1, CID 29
+
+# TID 1410 Planar ROI Measurements and Qualitative Evaluations
 MEASUREMENT_GROUP = Code("125007", "DCM", "Measurement Group")  # row 1
 TRACKING_IDENTIFIER = Code("112039", "DCM", "Tracking Identifier")  # row 2
 TRACKING_UID = Code("112040", "DCM", "Tracking Unique Identifier")  # row 3
 FINDING = Code("121071", "DCM", "Finding")  # row 3b
-SOURCE_OF_MEASUREMENT = Code("121112", "DCM", "Source of Measurement")  # row 10b, CID 7551
-PNEUMONIA = Code("233604007", "SCT", "Pneumonia")  # row 3b its value, row 11 the name of its evaluation
-PRESENT = Code("52101004", "SCT", "Present")  # row 11, CID 241
-ABSENT = Code("272519000", "SCT", "Absent")  # row 11, CID 241
-IMAGE_VIEW = Code("111031", "DCM", "Image View")  # row 12, free text
+PNEUMONIA = Code("233604007", "SCT", "Pneumonia")  # row 3b its value; the name of its evaluation
+IMAGE_REGION = Code("111030", "DCM", "Image Region")  # row 5
+SOURCE = Code("260753009", "SCT", "Source")  # row 6 and TID 1601 row 1, which leave the name open
+PRESENT = Code("52101004", "SCT", "Present")  # an evaluation's value, CID 241
+ABSENT = Code("272519000", "SCT", "Absent")  # an evaluation's value, CID 241
+IMAGE_VIEW = Code("111031", "DCM", "Image View")  # an evaluation, free text
 
 # TID 300 Measurement
 PROBABILITY = Code("122157", "DCM", "Probability")  # row 1

@@ -1,28 +1,36 @@
 """The content tree of a report: findings as a TID 1500 Measurement Report (PS3.16)."""
 
 import unicodedata
+from collections.abc import Mapping, Sequence
 
 from highdicom.sr import (
     AlgorithmIdentification,
+    CodeContentItem,
     CodedConcept,
     ContainerContentItem,
+    ContentItem,
     ContentSequence,
     DeviceObserverIdentifyingAttributes,
+    GraphicTypeValues,
+    ImageContentItem,
+    ImageRegion,
     Measurement,
     MeasurementReport,
-    MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     RelationshipTypeValues,
-    SourceImageForMeasurementGroup,
+    SourceImageForRegion,
     TextContentItem,
     TrackingIdentifier,
 )
+from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from pneumo_monai.equipment import MANUFACTURER, MODEL_NAME
 from pneumo_monai.findings import FilmFinding, ModelIdentity, StudyFindings
+from pneumo_monai.region import finding_region
 from pneumo_monai.report import codes
 from pneumo_monai.uids import derive_uid
 
@@ -32,6 +40,10 @@ RESEARCH_USE = "For research use only. Not a medical device."
 
 _FEWEST_DIGITS, _MOST_DIGITS = 4, 14
 """Decimals of a probability: what calibration can tell apart, and what Decimal String holds (PS3.5: 16 characters)."""
+
+
+_MODALITIES = {"CR": codes.COMPUTED_RADIOGRAPHY, "DX": codes.DIGITAL_RADIOGRAPHY}
+"""Modality (0008,0060) to its code (CID 29); what is neither is radiography all the same, else it were not read."""
 
 
 def in_ascii(text: str) -> str:
@@ -83,34 +95,34 @@ def shown_probability(probability: float, *, threshold: float, present: bool) ->
     return round(probability, _MOST_DIGITS)
 
 
-def measurement_report(findings: StudyFindings, sop_classes: dict[str, str]) -> MeasurementReport:
+def measurement_report(findings: StudyFindings, films: Mapping[str, Dataset]) -> MeasurementReport:
     """Build the tree, root TID 1500.
 
-    One measurement group (TID 1501) for each film; after them, under Qualitative Evaluations, the impression (the
-    study's assessment is that of its highest film) and the research-use notice.
+    The films stand in the Image Library (TID 1600), and each has one planar ROI group (TID 1410), for viewers show
+    nothing of a group without a region. After them, under Qualitative Evaluations, the impression (the study's
+    assessment is that of its highest film) and the research-use notice.
 
     Parameters
     ----------
     findings : StudyFindings
         What was found.
-    sop_classes : dict
-        SOP Instance UID of each film to its SOP Class UID.
+    films : Mapping
+        SOP Instance UID to each film of the findings, of which SOP Class UID (0008,0016), SOP Instance UID (0008,0018),
+        Modality (0008,0060), Rows (0028,0010) and Columns (0028,0011) are needed.
     """
     report = MeasurementReport(
         title=codes.IMAGING_MEASUREMENT_REPORT,
         observation_context=_observer(findings.model),
         procedure_reported=codes.PLAIN_CHEST_XRAY,
         imaging_measurements=[
-            _measurement_group(findings, film, sop_classes[film.sop_instance_uid]) for film in findings.films
+            _measurement_group(findings, film, films[film.sop_instance_uid]) for film in findings.films
         ],
     )
-    evaluations = ContainerContentItem(
-        name=codes.QUALITATIVE_EVALUATIONS, relationship_type=RelationshipTypeValues.CONTAINS
-    )
-    evaluations.ContentSequence = ContentSequence(
-        [_text(codes.IMPRESSION, _impression(findings)), _text(codes.COMMENT, RESEARCH_USE)]
-    )
-    report[0].ContentSequence.append(evaluations)
+    impression = [_text(codes.IMPRESSION, _impression(findings)), _text(codes.COMMENT, RESEARCH_USE)]
+    library = _image_library([films[film.sop_instance_uid] for film in findings.films])
+    content = report[0].ContentSequence
+    content.insert(len(content) - 1, library)  # TID 1500 is ordered: the library precedes the measurements
+    content.append(_container(codes.QUALITATIVE_EVALUATIONS, impression))
     return report
 
 
@@ -127,16 +139,41 @@ def _observer(model: ModelIdentity) -> ObservationContext:
     )
 
 
+def _image_library(films: Sequence[Dataset]) -> ContainerContentItem:
+    """TID 1600: every film by reference; what else can be said of one, its own header says."""
+    entries = []
+    for film in films:
+        entry = ImageContentItem(
+            name=codes.SOURCE,
+            referenced_sop_class_uid=film.SOPClassUID,
+            referenced_sop_instance_uid=film.SOPInstanceUID,
+            relationship_type=RelationshipTypeValues.CONTAINS,
+        )
+        modality = CodeContentItem(
+            name=codes.MODALITY,
+            value=_MODALITIES.get(film.Modality, codes.RADIOGRAPHIC_IMAGING),
+            relationship_type=RelationshipTypeValues.HAS_ACQ_CONTEXT,
+        )
+        entry.ContentSequence = ContentSequence([modality])
+        entries.append(entry)
+    return _container(codes.IMAGE_LIBRARY, [_container(codes.IMAGE_LIBRARY_GROUP, entries)])
+
+
 def _measurement_group(
-    findings: StudyFindings, film: FilmFinding, sop_class_uid: str
-) -> MeasurementsAndQualitativeEvaluations:
-    uid = film.sop_instance_uid
+    findings: StudyFindings, finding: FilmFinding, film: Dataset
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    uid = finding.sop_instance_uid
     operating_point = findings.operating_point
-    probability = shown_probability(film.probability, threshold=operating_point.threshold, present=film.present)
-    group = MeasurementsAndQualitativeEvaluations(
+    probability = shown_probability(finding.probability, threshold=operating_point.threshold, present=finding.present)
+    group = PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
             uid=derive_uid("tracking", findings.study_instance_uid, uid, codes.PNEUMONIA.value),
             identifier=f"{codes.PNEUMONIA.meaning} on {uid}",
+        ),
+        referenced_region=ImageRegion(
+            graphic_type=GraphicTypeValues.POLYLINE,
+            graphic_data=finding_region(finding, film.Rows, film.Columns),
+            source_image=SourceImageForRegion(film.SOPClassUID, uid),
         ),
         finding_type=codes.PNEUMONIA,
         algorithm_id=AlgorithmIdentification(
@@ -146,11 +183,10 @@ def _measurement_group(
         ),
         measurements=[Measurement(name=codes.PROBABILITY, value=probability, unit=codes.NO_UNITS)],
         qualitative_evaluations=[
-            QualitativeEvaluation(name=codes.PNEUMONIA, value=codes.PRESENT if film.present else codes.ABSENT)
+            QualitativeEvaluation(name=codes.PNEUMONIA, value=codes.PRESENT if finding.present else codes.ABSENT)
         ],
-        source_images=[SourceImageForMeasurementGroup(sop_class_uid, uid)],
     )
-    group[0].ContentSequence.append(_text(codes.IMAGE_VIEW, film.view.value))
+    group[0].ContentSequence.append(_text(codes.IMAGE_VIEW, finding.view.value))
     return group
 
 
@@ -163,3 +199,9 @@ def _impression(findings: StudyFindings) -> str:
 
 def _text(name: Code, value: str) -> TextContentItem:
     return TextContentItem(name=name, value=value, relationship_type=RelationshipTypeValues.CONTAINS)
+
+
+def _container(name: Code, content: Sequence[ContentItem]) -> ContainerContentItem:
+    container = ContainerContentItem(name=name, relationship_type=RelationshipTypeValues.CONTAINS)
+    container.ContentSequence = ContentSequence(content)
+    return container

@@ -177,7 +177,7 @@ def _write(report: Dataset, keyword: str, value: _Value) -> None:
     """Write one attribute, if its value is what its value representation allows."""
     text, encoded = (value.text or "").strip(" "), value.encoded
     if text and not _is_valid(keyword, text):
-        _log.info("%s of the film breaks its value representation and is not taken over", label(keyword))
+        _log.debug("%s of the film breaks its value representation and is not taken over", label(keyword))
         text = ""
     if not text and keyword in OPTIONAL:
         return

@@ -8,7 +8,7 @@ from highdicom.sr import Comprehensive3DSR
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pneumo_monai.attributes import text
+from pneumo_monai.attributes import integer, text
 from pneumo_monai.equipment import MANUFACTURER, MODEL_NAME, SOFTWARE_VERSION
 from pneumo_monai.errors import Broken
 from pneumo_monai.findings import ModelIdentity, StudyFindings
@@ -25,8 +25,8 @@ FORM = "sr-comprehensive-3d"
 SERIES_NUMBER = 9001
 """Series Number (0020,0011): beyond what modalities count to, so that viewers list the result after the images."""
 
-SERIES_DESCRIPTION = "pneumo-monai pneumonia (research use)"
-"""Series Description (0008,103E), what a viewer's list of series shows."""
+SERIES_DESCRIPTION = "Pneumonia (research use), pneumo-monai"
+"""Series Description (0008,103E), what a viewer's list of series shows: the finding first, for lists are narrow."""
 
 
 def build_structured_report(
@@ -71,7 +71,7 @@ def build_structured_report(
         The findings speak of a film that `sources` lacks, an assessment contradicts its operating point, `revision` is
         less than 1, or `analysed_at` has no timezone.
     Broken
-        A film lacks one of its UIDs, or belongs to another study.
+        A film lacks one of its UIDs, its Rows or its Columns, or belongs to another study.
     """
     if revision < 1:
         raise ValueError("revisions count from 1")
@@ -80,8 +80,7 @@ def build_structured_report(
     films = [sources[film.sop_instance_uid] for film in findings.films]
     evidence = [_reference(film, findings.study_instance_uid) for film in films]
     moment = _in_timezone(analysed_at, stated_timezone(films[0]))
-    sop_classes = {film.sop_instance_uid: item.SOPClassUID for film, item in zip(findings.films, evidence, strict=True)}
-    content = measurement_report(findings, sop_classes)
+    content = measurement_report(findings, {item.SOPInstanceUID: item for item in evidence})
     series_uid = derive_uid("series", findings.study_instance_uid, findings.model.uid, FORM)
     report = Comprehensive3DSR(
         evidence=evidence,
@@ -111,7 +110,7 @@ def build_structured_report(
 
 
 def _reference(film: Dataset, study_instance_uid: str) -> Dataset:
-    """Return what highdicom needs of a film, patient and study left empty: `inherit` takes those over."""
+    """Return what the tree and highdicom need of a film, patient and study left empty: `inherit` takes those over."""
     reference = Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
         if not (uid := text(film, keyword)):
@@ -119,6 +118,11 @@ def _reference(film: Dataset, study_instance_uid: str) -> Dataset:
         setattr(reference, keyword, uid)
     if reference.StudyInstanceUID != study_instance_uid:
         raise Broken(f"a film of study {reference.StudyInstanceUID} stands among those of {study_instance_uid}")
+    for keyword in ("Rows", "Columns"):
+        if not (length := integer(film, keyword)):
+            raise Broken(f"a film of study {study_instance_uid} has no {keyword}")
+        setattr(reference, keyword, length)
+    reference.Modality = text(film, "Modality").upper()
     for keyword in REQUIRED:
         setattr(reference, keyword, None)
     return reference

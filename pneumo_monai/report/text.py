@@ -55,9 +55,10 @@ def as_text(dataset: Dataset) -> str:
     ]
     for group in groups:
         finding = _value(group, codes.FINDING)
+        region = next(_children(group, codes.IMAGE_REGION), Dataset())
         lines += [
             "",
-            _line("Film", _value(group, codes.SOURCE_OF_MEASUREMENT)),
+            _line("Film", _value(region, codes.SOURCE)),
             _line("  View", _value(group, codes.IMAGE_VIEW)),
             _line(f"  {finding}", _value(group, codes.PNEUMONIA).lower()),
             _line(f"  {codes.PROBABILITY.meaning}", _value(group, codes.PROBABILITY)),

@@ -7,6 +7,7 @@ import pytest
 from _pytest.mark import ParameterSet
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import MultiFrameGrayscaleByteSecondaryCaptureImageStorage
 
 from pneumo_monai.findings import View
 from pneumo_monai.report import codes
@@ -16,8 +17,7 @@ from tests.conformance.judges import dciodvfy, errors, sr_validator
 from tests.films import CR, DX, SC, make_film
 from tests.names import NAMES
 from tests.reports import report_on
-
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "dicom"
+from tests.shared import SHARED
 
 
 def _two_films() -> Dataset:
@@ -81,6 +81,8 @@ REPORTS: Mapping[str, Callable[[], Dataset]] = {
     "at the operating point": lambda: report_on(make_film(), probabilities=[0.349999999]),
     "zero": lambda: report_on(make_film(), probabilities=[0.0]),
     "view not stated": lambda: report_on(make_film(), view=View.NOT_STATED),
+    "modality not stated": lambda: report_on(make_film(Modality=None)),
+    "many frames' class": lambda: report_on(make_film(sop_class=MultiFrameGrayscaleByteSecondaryCaptureImageStorage)),
     "two films": _two_films,
     "second revision": _revision,
     **{
@@ -109,9 +111,9 @@ SHARED_NAMES = ("japanese", "korean", "gb", "greek", "russian", "utf8")
 
 
 def _on_shared(file: str, name_of: str | None = None) -> Dataset:
-    film = dcmread(SHARED / f"{file}.dcm")
+    film = dcmread(SHARED / "dicom" / f"{file}.dcm")
     if name_of is not None:
-        named = dcmread(SHARED / f"charset-{name_of}.dcm")
+        named = dcmread(SHARED / "dicom" / f"charset-{name_of}.dcm")
         film["SpecificCharacterSet"] = named["SpecificCharacterSet"]
         film["PatientName"] = named.get_item("PatientName")
     return report_on(film)
@@ -128,6 +130,7 @@ TREES = (
     "absent",
     "at the operating point",
     "view not stated",
+    "modality not stated",
     "two films",
     "second revision",
     "of DX",
@@ -147,7 +150,7 @@ does on the film: two escapes to ISO 2022 IR 58 in one component group."""
 def files(tmp_path_factory) -> Mapping[str, Path]:
     """Every report as a file, written once, and one that is wrong."""
     folder = tmp_path_factory.mktemp("reports")
-    makers = {"wrong": _wrong, **REPORTS, **(SHARED_REPORTS if SHARED.is_dir() else {})}
+    makers = {"wrong": _wrong, **REPORTS, **(SHARED_REPORTS if (SHARED / "dicom").is_dir() else {})}
     written = {name: folder / f"{number}.dcm" for number, name in enumerate(makers)}
     for name, file in written.items():
         file.write_bytes(encode(makers[name]()))

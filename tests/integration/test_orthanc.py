@@ -37,7 +37,7 @@ def test_a_film_becomes_one_report_with_a_finding(service: Service, orthanc: Ort
     service.wait_for(film.StudyInstanceUID, "reported")
     (stored,) = orthanc.reports(film.StudyInstanceUID)
     report = hd.sr.Comprehensive3DSR.from_dataset(stored)
-    (group,) = report.content.get_image_measurement_groups()
+    (group,) = report.content.get_planar_roi_measurement_groups()
     (probability,) = group.get_measurements(hd.sr.CodedConcept("122157", "DCM", "Probability"))
     assert 0.0 <= probability.value <= 1.0
     assert probability.unit == codes.UCUM.NoUnits

@@ -71,7 +71,7 @@ values = st.binary(max_size=12) | st.sampled_from(ODD)
 FILE = film_bytes(make_film(rows=16, columns=16, SeriesDescription="DOE^JANE"))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(keyword=st.sampled_from(KEYWORDS), vr=st.sampled_from(VRS), value=values, implicit=st.booleans())
 @example(keyword="NumberOfFrames", vr="IS", value=b"abc ", implicit=False)
 @example(keyword="Rows", vr="US", value=b"\x10\x00\x10\x00", implicit=False)
@@ -87,7 +87,7 @@ def test_an_attribute_of_garbage(keyword: str, vr: str, value: bytes, implicit: 
         read_film(film)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     position=st.integers(min_value=0, max_value=len(FILE) - 1),
     patch=st.binary(min_size=1, max_size=6),

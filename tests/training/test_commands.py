@@ -60,7 +60,6 @@ def test_what_the_user_must_change_is_one_line_and_status_2(
 def test_a_run_is_not_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    (tmp_path / "run.json").touch()
     assert call(train, "--data", "nowhere", "--out", str(tmp_path), monkeypatch=monkeypatch) == 2
     assert "already holds a run" in caplog.text

@@ -216,9 +216,18 @@ def test_forms_of_lut_data(form: str) -> None:
     assert shown(film, 4) == [0.0, 0.2, 0.4, 1.0]
 
 
-def test_a_lut_of_more_bits_than_it_says_stays_in_range() -> None:
-    film = make_film(pixels=values(0, 1, 2), VOILUTSequence=[table(0, [0, 2000, 4000], 10)])
-    assert shown(film, 3) == [0.0, 0.5, 1.0]
+@pytest.mark.parametrize(
+    ("stated", "white"),
+    [
+        (10, 4095),  # more bits than it states: stay in range
+        (12, 4095),
+        (14, 16383),  # darker than it could be: as the standard has it
+        (16, 4095),  # the size of a word: what radiographs of 10 to 14 bit often state
+    ],
+)
+def test_the_bits_of_lut_entries(stated: int, white: int) -> None:
+    film = make_film(pixels=values(0, 1, 2), VOILUTSequence=[table(0, [0, 2000, 4000], stated)])
+    assert shown(film, 3) == [0.0, round(2000 / white, 4), round(4000 / white, 4)]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import logging
 import re
 import string
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,8 +18,7 @@ from pneumo_monai.report.inheritance import OPTIONAL, REQUIRED, inherit
 from tests.films import film_bytes, make_film
 from tests.names import NAMES
 from tests.reports import read_back, report_on
-
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "dicom"
+from tests.shared import shared_folder
 
 
 def as_sent(film: Dataset) -> Dataset:
@@ -60,10 +58,9 @@ def test_a_name_that_was_decoded_before_keeps_its_characters(terms, name):
 @pytest.mark.parametrize("language", ["japanese", "korean", "gb", "greek", "russian", "utf8"])
 @pytest.mark.parametrize("decoded", [False, True], ids=["raw", "decoded"])
 def test_real_names_on_a_real_film(language, decoded):
-    if not SHARED.is_dir():
-        pytest.skip("the shared radiographs are not here")
-    named = dcmread(SHARED / f"charset-{language}.dcm")
-    film = dcmread(SHARED / "rsna-original.dcm")
+    shared = shared_folder("dicom")
+    named = dcmread(shared / f"charset-{language}.dcm")
+    film = dcmread(shared / "rsna-original.dcm")
     name = raw(named, "PatientName")
     film["SpecificCharacterSet"] = named["SpecificCharacterSet"]
     film["PatientName"] = named["PatientName"] if decoded else named.get_item("PatientName")

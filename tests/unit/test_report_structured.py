@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
 
+import numpy as np
 import pytest
-from highdicom.sr import MeasurementReport, MeasurementsAndQualitativeEvaluations, srread
+from highdicom.sr import MeasurementReport, PlanarROIMeasurementsAndQualitativeEvaluations, srread
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
@@ -13,6 +14,7 @@ from pydicom.sr.codedict import codes as dictionary
 from pneumo_monai.equipment import MANUFACTURER, MODEL_NAME, SOFTWARE_VERSION, names_us
 from pneumo_monai.errors import Broken
 from pneumo_monai.findings import ModelIdentity, OperatingPoint, View
+from pneumo_monai.region import finding_region
 from pneumo_monai.report import codes
 from pneumo_monai.report.content import RESEARCH_USE, in_ascii, name_in_ascii, shown_probability
 from pneumo_monai.report.encode import encode
@@ -27,8 +29,12 @@ def tree(report: Dataset) -> MeasurementReport:
     return content
 
 
-def groups(report: Dataset) -> list[MeasurementsAndQualitativeEvaluations]:
-    return tree(report).get_image_measurement_groups()
+def groups(report: Dataset) -> list[PlanarROIMeasurementsAndQualitativeEvaluations]:
+    return tree(report).get_planar_roi_measurement_groups()
+
+
+def source_of(group: PlanarROIMeasurementsAndQualitativeEvaluations) -> str:
+    return group.roi.ContentSequence[0].referenced_sop_instance_uid
 
 
 def texts(item: Dataset, name: object) -> list[str]:
@@ -47,9 +53,37 @@ def test_one_film_gives_one_group_with_all_that_was_found(sop_class, probability
     assert measurement.unit == codes.NO_UNITS
     (evaluation,) = group.get_qualitative_evaluations(name=codes.PNEUMONIA)
     assert evaluation.value == assessment
-    (source,) = group.source_images
+    (source,) = group.roi.ContentSequence
+    assert source.RelationshipType == "SELECTED FROM"
     assert source.referenced_sop_instance_uid == film.SOPInstanceUID
     assert source.referenced_sop_class_uid == sop_class
+
+
+@pytest.mark.parametrize("probability", [0.8, 0.1])
+@pytest.mark.parametrize(("rows", "columns"), [(64, 48), (48, 64)])
+def test_region_is_an_outline_on_the_film(rows, columns, probability):
+    film = make_film(rows=rows, columns=columns)
+    (group,) = groups(report_on(film, probabilities=[probability]))
+    (finding,) = find_on([film], [probability]).films
+    assert group.reference_type == codes.IMAGE_REGION
+    assert group.roi.GraphicType == "POLYLINE"
+    assert group.roi.value == pytest.approx(finding_region(finding, rows, columns), abs=1e-4)
+    whole_film = np.ptp(group.roi.value, axis=0).tolist() == [columns - 1, rows - 1]
+    assert whole_film is (probability < OPERATING_POINT.threshold)
+
+
+def test_the_films_of_a_report_stand_in_its_image_library():
+    first, second = make_film(), make_film(sop_class=SC, Modality="RG")
+    third = make_film(sop_class=DX, Modality=None)
+    for film in (second, third):
+        film.StudyInstanceUID = first.StudyInstanceUID
+    root = tree(report_on(first, second, third))[0]
+    (library,) = [item for item in root.ContentSequence if item.name == codes.IMAGE_LIBRARY]
+    (group,) = library.ContentSequence
+    modalities = {
+        entry.referenced_sop_instance_uid: entry.ContentSequence[0].value.value for entry in group.ContentSequence
+    }
+    assert modalities == {first.SOPInstanceUID: "CR", second.SOPInstanceUID: "RG", third.SOPInstanceUID: "RG"}
 
 
 def test_probability_is_the_only_number():
@@ -85,7 +119,7 @@ def test_highest_film_decides_the_study():
     second.StudyInstanceUID = first.StudyInstanceUID
     report = report_on(second, first, probabilities=[0.9, 0.1])
 
-    found = [(group.source_images[0].referenced_sop_instance_uid, group) for group in groups(report)]
+    found = [(source_of(group), group) for group in groups(report)]
     assert [uid for uid, _ in found] == [first.SOPInstanceUID, second.SOPInstanceUID]
     assert [group.get_measurements()[0].value for _, group in found] == [0.1, 0.9]
     assert len({group.tracking_uid for _, group in found}) == 2
@@ -114,7 +148,7 @@ def test_a_revision_keeps_series_and_tracking_and_names_its_predecessor():
     assert reference.ReferencedSOPInstanceUID == one.SOPInstanceUID
     assert reference.ReferencedSOPClassUID == one.SOPClassUID
     assert "PredecessorDocumentsSequence" not in one
-    tracked = {g.source_images[0].referenced_sop_instance_uid: g.tracking_uid for g in groups(two)}
+    tracked = {source_of(group): group.tracking_uid for group in groups(two)}
     assert tracked[first.SOPInstanceUID] == groups(one)[0].tracking_uid
 
 
@@ -218,7 +252,8 @@ def test_every_code_written_stands_in_the_table():
                 collect(item)
 
     collect(report_on(make_film()))
-    collect(report_on(make_film(), probabilities=[0.1]))
+    collect(report_on(make_film(sop_class=DX), probabilities=[0.1]))
+    collect(report_on(make_film(Modality="RG")))
     assert written == {(code.value, code.scheme_designator, code.meaning) for code in codes.ALL}
 
 
@@ -243,6 +278,8 @@ def test_a_report_that_cannot_be_true_is_not_built():
         build_structured_report(**{**common, "analysed_at": datetime(2026, 1, 1)})  # noqa: DTZ001
     with pytest.raises(Broken, match="has no SeriesInstanceUID"):
         report_on(make_film(SeriesInstanceUID=None))
+    with pytest.raises(Broken, match="has no Columns"):
+        report_on(make_film(Columns=None))
     film.StudyInstanceUID = "2.25.5"
     with pytest.raises(Broken, match="stands among"):
         build_structured_report(**common)

@@ -1,0 +1,149 @@
+"""Where on the film the finding is: an outline in the film's pixels, no DICOM.
+
+Shape legend: N points, h rows and w columns of a grid over the padded square that the network saw.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from pneumo_monai.findings import FilmFinding
+from pneumo_monai.transforms import SquareGeometry
+
+__all__ = ["SHARE_OF_MAXIMUM", "finding_region"]
+
+SHARE_OF_MAXIMUM = 0.5
+"""The region is where the activation reaches this share of its maximum on the film: the half maximum, by which the
+extent of a peak is commonly told when nobody has outlined one to fit a better share to."""
+
+_STEPS = 9
+"""Grid cells a side for each cell of the activation map: odd, so that one of them has the map's own value."""
+
+_INSET = 0.5
+"""Pixels that an outline keeps from the film's edges: the middle of the outermost pixel, which every viewer draws."""
+
+_EDGE = 0.5
+"""Share of the way from a cell's middle to its neighbour's where the cell ends."""
+
+_LEAST = 0.05
+"""Least share of that way that an outline keeps from a cell's middle, so that it never meets itself there."""
+
+_STRAIGHT = 1e-6
+"""Square pixels that a corner spans, twice over, below which there is no corner but rounding."""
+
+
+def finding_region(finding: FilmFinding, rows: int, columns: int) -> NDArray[np.float64]:
+    """Outline where the finding is when it is present, and what was analysed, the whole film, when it is absent.
+
+    Where it is present: what speaks for it in the activation map, interpolated linearly, at least `SHARE_OF_MAXIMUM` of
+    its maximum on the film, and connected with that maximum; the outer outline of that. The whole film also where
+    nothing on the film speaks for the finding.
+
+    Parameters
+    ----------
+    finding : FilmFinding
+        With its activation map over the padded square.
+    rows, columns : int
+        Of the film, 2 or more.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, 2) float64, column and row coordinates of a simple polygon that encloses an area. It is closed: the first
+        point is the last (POLYLINE, PS3.3 C.18.6.1.2). In pixels, (0, 0) being the top left corner of the top left
+        pixel and (`columns`, `rows`) the bottom right corner of the bottom right one.
+    """
+    last = np.array([columns, rows], dtype=np.float64) - _INSET
+    if not finding.present:
+        return _whole_film(last)
+    support_hw = _support(finding.activation)
+    geometry = SquareGeometry(rows=rows, columns=columns, size=support_hw.shape[0])
+    on_film_hw = np.where(_on_film(geometry, last), support_hw, 0.0)
+    threshold = SHARE_OF_MAXIMUM * float(on_film_hw.max())
+    if not threshold > 0.0:
+        return _whole_film(last)
+    region_hw = _connected(on_film_hw >= threshold, int(on_film_hw.argmax()))
+    outline = geometry.to_film(_outline(support_hw, region_hw, threshold))
+    return _simplified(np.clip(outline, _INSET, last))
+
+
+def _whole_film(last: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the frame of the film, each side in two halves.
+
+    A closed line of four corners is what a person draws with a rectangle tool: OHIF takes it for one and asks whether
+    to go on measuring with it.
+    """
+    turn = np.array([[0, 0], [1, 0], [2, 0], [2, 1], [2, 2], [1, 2], [0, 2], [0, 1], [0, 0]])
+    return _INSET + turn / 2 * (last - _INSET)
+
+
+def _support(activation: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Interpolate the map to the grid, what speaks against the finding being 0."""
+    side = activation.shape[0] * _STEPS
+    square = Image.fromarray(np.clip(activation, 0.0, None).astype(np.float32))
+    return np.array(square.resize((side, side), Image.Resampling.BILINEAR), dtype=np.float64)
+
+
+def _on_film(geometry: SquareGeometry, last: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which cells of the grid have their middle on the film, not on padding: (h, w)."""
+    middles = np.arange(geometry.size, dtype=np.float64) + 0.5
+    left, _, top, _ = geometry.margins
+    columns, rows = (middles * (geometry.side / geometry.size) - margin for margin in (left, top))
+    on_film: NDArray[np.bool_] = np.logical_and.outer(
+        (rows > _INSET) & (rows < last[1]), (columns > _INSET) & (columns < last[0])
+    )
+    return on_film
+
+
+def _connected(mask_hw: NDArray[np.bool_], index: int) -> NDArray[np.bool_]:
+    """Keep the cells of the mask that are connected, side by side, with the one at this flat index."""
+    # The copy is Pillow's own memory: what shares numpy's is not written to.
+    filled = Image.fromarray(mask_hw.astype(np.uint8)).copy()
+    row, column = divmod(index, mask_hw.shape[1])
+    ImageDraw.floodfill(filled, (column, row), 2)
+    connected: NDArray[np.bool_] = np.asarray(filled) == 2
+    return connected
+
+
+def _outline(support_hw: NDArray[np.float64], region_hw: NDArray[np.bool_], threshold: float) -> NDArray[np.float64]:
+    """Walk round the outside of the region and mark, between each cell and its neighbour, where the threshold is met.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, 2) column and row coordinates in the grid, clockwise, not closed.
+    """
+    region, support = np.pad(region_hw, 1), np.pad(support_hw, 1, mode="edge")
+    row, column = (int(first) for first in np.argwhere(region)[0])
+    # The hand lies on the wall: `outward` leads from the cell walked on to the neighbour that is not of the region.
+    start = cell, outward = (row, column), (-1, 0)
+    points: list[tuple[float, float]] = []
+    while True:
+        neighbour = _step(cell, outward)
+        share = _EDGE
+        # Only a neighbour on padding or beyond the grid can meet the threshold and not be of the region.
+        if support[neighbour] < threshold:
+            share = max((support[cell] - threshold) / (support[cell] - support[neighbour]), _LEAST)
+        points.append((cell[1] + share * outward[1], cell[0] + share * outward[0]))
+        along = (outward[1], -outward[0])
+        if not region[_step(cell, along)]:
+            outward = along
+        elif not region[_step(_step(cell, along), outward)]:
+            cell = _step(cell, along)
+        else:
+            cell, outward = _step(_step(cell, along), outward), (-along[0], -along[1])
+        if (cell, outward) == start:
+            return np.array(points) - 0.5
+
+
+def _step(cell: tuple[int, int], by: tuple[int, int]) -> tuple[int, int]:
+    return cell[0] + by[0], cell[1] + by[1]
+
+
+def _simplified(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave out what adds nothing to a closed outline, repeated points and those on a straight line, and close it."""
+    kept = points[np.any(points != np.roll(points, 1, axis=0), axis=1)]
+    back, ahead = kept - np.roll(kept, 1, axis=0), np.roll(kept, -1, axis=0) - kept
+    turns = np.abs(back[:, 0] * ahead[:, 1] - back[:, 1] * ahead[:, 0]) > _STRAIGHT
+    corners = kept[turns]
+    return np.concatenate([corners, corners[:1]])

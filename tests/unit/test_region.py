@@ -1,0 +1,143 @@
+"""The outline of a finding: where the map says, on the film, and always something that a viewer can draw."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from pneumo_monai.findings import FilmFinding, View
+from pneumo_monai.region import SHARE_OF_MAXIMUM, finding_region
+from pneumo_monai.transforms import SquareGeometry
+
+
+def finding(activation: NDArray[np.floating], *, present: bool = True) -> FilmFinding:
+    return FilmFinding(
+        sop_instance_uid="2.25.1",
+        view=View.PA,
+        probability=0.9 if present else 0.1,
+        present=present,
+        activation=np.asarray(activation, np.float32),
+    )
+
+
+def peak(*cells: tuple[int, int], side: int = 7) -> NDArray[np.float32]:
+    activation = np.full((side, side), -1.0, np.float32)
+    for height, cell in enumerate(cells):
+        activation[cell] = 4.0 - height * 0.5
+    return activation
+
+
+def area(outline: NDArray[np.float64]) -> float:
+    """Return the signed area: positive when the outline runs clockwise on the screen."""
+    (x, y), (ahead_x, ahead_y) = outline[:-1].T, outline[1:].T
+    return 0.5 * float(np.sum(x * ahead_y - ahead_x * y))
+
+
+def crosses_itself(outline: NDArray[np.float64]) -> bool:
+    """Tell whether two sides of the outline cross, each having its ends on different sides of the other."""
+    start, end = outline[:-1], outline[1:]
+
+    def side_of(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        along, to = (end - start)[:, None], points[None] - start[:, None]
+        return np.sign(np.round(along[..., 0] * to[..., 1] - along[..., 1] * to[..., 0], 6))
+
+    apart = side_of(start) * side_of(end) < 0
+    return bool(np.any(apart & apart.T))
+
+
+def frame(rows: int, columns: int) -> list[float]:
+    return [0.5, 0.5, columns - 0.5, rows - 0.5]
+
+
+def box(outline: NDArray[np.float64]) -> list[float]:
+    return [*outline.min(axis=0), *outline.max(axis=0)]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1024, 1024), (2500, 2048), (600, 900)])
+def test_an_absent_finding_has_the_whole_film(rows, columns):
+    outline = finding_region(finding(peak((3, 3)), present=False), rows, columns)
+    assert box(outline) == frame(rows, columns)
+    assert area(outline) == (rows - 1) * (columns - 1)
+    # Four corners would be taken for what a person drew with a rectangle tool.
+    assert len(outline) > 5
+
+
+def test_where_nothing_speaks_for_the_finding_the_whole_film_is_left():
+    for activation in (np.zeros((7, 7)), np.full((7, 7), -1.0), np.full((7, 7), np.nan)):
+        assert box(finding_region(finding(activation), 64, 48)) == frame(64, 48)
+    only_on_padding = peak((3, 0))
+    assert box(finding_region(finding(only_on_padding), 700, 100)) == frame(700, 100)
+
+
+def test_a_peak_is_outlined_at_half_its_height():
+    outline = finding_region(finding(np.maximum(peak((4, 2)), 0.0)), 700, 700)
+    # Cells of 100 pixels; from the middle of one to the middle of the next the map falls to nothing.
+    centre = np.array([250.0, 450.0])
+    assert np.mean([outline.min(axis=0), outline.max(axis=0)], axis=0) == pytest.approx(centre)
+    assert np.ptp(outline, axis=0) == pytest.approx([100.0, 100.0], abs=8.0)
+    assert SHARE_OF_MAXIMUM == 0.5
+
+
+@pytest.mark.parametrize(("rows", "columns", "cell"), [(700, 500, (1, 3)), (500, 700, (3, 1))])
+def test_the_way_back_to_the_film_leaves_out_the_padding(rows, columns, cell):
+    outline = finding_region(finding(peak(cell)), rows, columns)
+    geometry = SquareGeometry(rows=rows, columns=columns, size=7)
+    (middle,) = geometry.to_film(np.array([[cell[1] + 0.5, cell[0] + 0.5]]))
+    assert np.mean([outline.min(axis=0), outline.max(axis=0)], axis=0) == pytest.approx(middle)
+
+
+def test_only_what_is_connected_with_the_maximum_belongs_to_it():
+    apart = finding_region(finding(peak((1, 1), (5, 5))), 700, 700)
+    assert box(apart) == box(finding_region(finding(peak((1, 1))), 700, 700))
+    together = finding_region(finding(peak((3, 2), (3, 3), (3, 4))), 700, 700)
+    assert np.ptp(together[:, 0]) > 250
+
+
+def test_a_hole_is_part_of_the_region():
+    ring = np.ones((7, 7))
+    ring[3, 3] = -9.0
+    assert area(finding_region(finding(ring), 700, 700)) > 0.99 * 699 * 699
+
+
+def test_a_region_at_the_edge_ends_at_the_edge():
+    outline = finding_region(finding(peak((6, 6))), 700, 500)
+    assert box(finding_region(finding(peak((6, 6))), 700, 700))[2:] == [699.5, 699.5]
+    assert outline.max() <= 699.5
+
+
+def test_the_outline_encloses_what_reaches_the_threshold():
+    side = 1400
+    activation = np.random.default_rng(7).normal(0.0, 1.0, (7, 7))
+    support = Image.fromarray(np.clip(activation, 0.0, None).astype(np.float32))
+    spread = np.asarray(support.resize((side, side), Image.Resampling.BILINEAR))
+    drawn = Image.new("L", (side, side))
+    # Pillow counts from the middle of the first pixel, the outline from its corner.
+    ImageDraw.Draw(drawn).polygon([(x - 0.5, y - 0.5) for x, y in finding_region(finding(activation), side, side)], 1)
+    inside = np.asarray(drawn, dtype=bool)
+    assert inside[np.unravel_index(int(spread.argmax()), spread.shape)]
+    assert np.mean(spread[inside] >= SHARE_OF_MAXIMUM * spread.max()) > 0.95
+
+
+ACTIVATIONS = st.one_of(
+    st_numpy.arrays(np.float32, (7, 7), elements=st.floats(-100.0, 100.0, width=32)),
+    st_numpy.arrays(np.float32, (7, 7), elements=st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0])),
+)
+SIDES = st.integers(16, 4000)
+
+
+@given(activation=ACTIVATIONS, rows=SIDES, columns=SIDES, present=st.booleans())
+def test_whatever_the_map_the_outline_can_be_drawn(activation, rows, columns, present):
+    outline = finding_region(finding(activation, present=present), rows, columns)
+    assert outline.dtype == np.float64
+    assert np.array_equal(outline[0], outline[-1])
+    as_written = outline.astype(np.float32)
+    assert len(np.unique(as_written, axis=0)) >= 3
+    assert (outline >= 0.5).all()
+    assert (outline <= [columns - 0.5, rows - 0.5]).all()
+    assert area(outline) > 0.0
+    assert area(as_written.astype(np.float64)) > 0.0
+    assert not crosses_itself(outline)
+    assert not np.any(np.all(outline[1:] == outline[:-1], axis=1))
