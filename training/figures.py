@@ -60,15 +60,18 @@ def figures(
             "true_negative": int((~called & (labels == 0)).sum()),
         },
         **{
-            name: {
-                "value": round(float(values[0]), 4),
-                "low": round(float(np.nanpercentile(values[1:], 2.5)), 4),
-                "high": round(float(np.nanpercentile(values[1:], 97.5)), 4),
-            }
+            name: {"value": round(float(values[0]), 4), **_interval(values[1:])}
             for name, values in found.items()
             if np.isfinite(values[0])
         },
     }
+
+
+def _interval(samples: NDArray[np.float64]) -> dict[str, float]:
+    """Return the 95 % percentile interval; where no resample defines the figure nothing is known of it: 0 to 1."""
+    defined = samples[np.isfinite(samples)]
+    low, high = np.percentile(defined, [2.5, 97.5]) if defined.size else (0.0, 1.0)
+    return {"low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 def _discrimination(
