@@ -8,11 +8,13 @@ from io import BytesIO
 from pathlib import Path
 
 from pydicom import dcmread
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 
 from pneumo_monai.attributes import label, text
 from pneumo_monai.errors import OutOfResources, Reason, Refused
@@ -34,7 +36,7 @@ def read_instance(path: Path) -> Dataset:
     Returns
     -------
     Dataset
-        The whole instance, file meta information included, its values decoded.
+        The whole instance, file meta information included, its values decoded but for text, which stays as it was sent.
 
     Raises
     ------
@@ -95,5 +97,9 @@ def _after_file_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
 def _decode_values(dataset: Dataset) -> None:
     """Decode now what pydicom would decode, and warn of, at first use; what cannot be decoded raises at its use."""
     for tag in tuple(dataset.keys()):
-        with suppress(Exception):
-            dataset[tag]
+        element = dataset.get_item(tag)
+        vr = element.VR or (dictionary_VR(tag) if dictionary_has_tag(tag) else None)
+        # Text stays as it was sent: the report takes a patient's name over byte for byte.
+        if vr not in CUSTOMIZABLE_CHARSET_VR:
+            with suppress(Exception):
+                dataset[tag]

@@ -2,3 +2,5 @@
 
 # Raises the stack limit that Holoscan looks at when MONAI imports it.
 import pneumo_monai  # noqa: F401
+
+__all__ = []

@@ -115,3 +115,16 @@ def test_the_film_gives_the_network_the_same_tensor_as_preprocessing_it_by_hand(
     by_hand = preprocessing(**constants)(read_film(dcmread(study.films[0].path)))
     assert by_graph is not None
     assert torch.equal(by_graph, by_hand)
+
+
+@pytest.mark.parametrize("declared", ["ISO_IR 100", "\\ISO 2022 IR 87"])
+def test_a_name_goes_through_the_graph_byte_for_byte(graph: ResidentGraph, tmp_path: Path, declared: str) -> None:
+    name = "Müller^Jürgen" if declared == "ISO_IR 100" else "Yamada^Tarou=山田^太郎"
+    film = make_film(SpecificCharacterSet=declared.split("\\"), PatientName=name)
+    path = write(film, tmp_path)
+    study = graph.read(Study(study_instance_uid=film.StudyInstanceUID, films=(Film(path=path),)))
+    assert study.report is not None
+    (stored := tmp_path / "report.dcm").write_bytes(study.report.encoded)
+    report, source = dcmread(stored), dcmread(path)
+    assert report.get_item("PatientName").value == source.get_item("PatientName").value
+    assert str(report.PatientName) == name
