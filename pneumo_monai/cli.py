@@ -48,7 +48,7 @@ def _settings_with_folder(config: Path) -> "Settings":
 
     settings = load_settings(config)
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"data_dir: {settings.data_dir} cannot be created ({error.strerror})") from error
     return settings

@@ -68,6 +68,9 @@ TRANSFER_SYNTAXES: tuple[UID, ...] = (
 
 _MAXIMUM_PDU_BYTES = 128 * 1024
 
+_MAXIMUM_ASSOCIATIONS = 64
+"""Open at once; one more is rejected as a local limit exceeded (PS3.8 9.3.4), and its sender tries again."""
+
 
 @dataclass
 class _OpenStudy:
@@ -103,6 +106,7 @@ class ListenerProcess:
         self._entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         self._entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         self._entity.maximum_pdu_size = _MAXIMUM_PDU_BYTES
+        self._entity.maximum_associations = _MAXIMUM_ASSOCIATIONS
         self._entity.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
             self._entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
@@ -195,8 +199,7 @@ class ListenerProcess:
             return
         try:
             self._inbox.close_study(study.study_instance_uid)
-        except sa.exc.SQLAlchemyError:
-            # The films are durable and still in progress: the silence watch asks again.
+        except Exception:  # noqa: BLE001 - the films are durable and in progress: the silence watch asks again
             _log.exception("the ledger did not take study %s, it is tried again", study.study_instance_uid)
             with self._lock:
                 self._open.setdefault(association, study)

@@ -29,7 +29,7 @@ def exclusive(data_dir: Path) -> Iterator[None]:
         It cannot be written, or another service holds it.
     """
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (data_dir / "serve.lock").open("w")
     except OSError as error:
         raise ConfigurationError(f"data_dir: {data_dir} cannot be written ({error.strerror})") from error
