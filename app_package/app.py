@@ -4,6 +4,7 @@ from pathlib import Path
 
 from monai.deploy.core import RuntimeEnv, parse_args
 
+from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.oneshot import run_folder
 
 __all__ = ["run"]
@@ -26,11 +27,14 @@ def run(argv: list[str]) -> bool:
     Raises
     ------
     ConfigurationError
-        See `pneumo_monai.oneshot.run_folder`.
+        ``-m`` holds no bundle; and see `pneumo_monai.oneshot.run_folder`.
     """
     arguments, environment = parse_args(argv), RuntimeEnv()
     source, output = arguments.input or environment.input, arguments.output or environment.output
-    return run_folder(Path(source), Path(output), model=_bundle_below(Path(arguments.model or environment.model)))
+    model = _bundle_below(Path(arguments.model or environment.model))
+    if model is None and arguments.model:
+        raise ConfigurationError(f"-m {arguments.model}: holds no MONAI Bundle; leave -m out for the package's own")
+    return run_folder(Path(source), Path(output), model=model)
 
 
 def _bundle_below(root: Path) -> Path | None:

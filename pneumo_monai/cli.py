@@ -1,6 +1,7 @@
 """The command `pneumo-monai`. Each command logs, configures, builds, runs, closes; the work is elsewhere."""
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -54,7 +55,9 @@ def _settings_with_folder(config: Path) -> "Settings":
     return settings
 
 
-def _stop_on_signals() -> threading.Event:
+def _as_service() -> threading.Event:
+    # Films, reports and the ledger are for nobody else on the machine.
+    os.umask(0o077)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -69,7 +72,7 @@ def serve(config: Config) -> None:
     from pneumo_monai.settings import load_settings
 
     logs.configure("serve")
-    supervise(load_settings(config), config, _stop_on_signals())
+    supervise(load_settings(config), config, _as_service())
 
 
 @app.command()
@@ -82,7 +85,7 @@ def listener(config: Config) -> None:
     from pneumo_monai.spool import Spool
 
     logs.configure("listener")
-    stop = _stop_on_signals()
+    stop = _as_service()
     end_with_parent()
     settings = _settings_with_folder(config)
     process = ListenerProcess(settings.listener, Spool(settings.data_dir), Inbox(prepare(settings.ledger_url)))
@@ -102,10 +105,23 @@ def worker(
     from pneumo_monai.worker import run_worker
 
     logs.configure(slot)
-    stop = _stop_on_signals()
+    stop = _as_service()
     end_with_parent()
     settings = _settings_with_folder(config)
-    run_worker(settings, slot=slot, stop=stop)
+    code = 1
+    try:
+        run_worker(settings, slot=slot, stop=stop)
+        code = 0
+    except ConfigurationError as error:
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        code = EX_CONFIG
+    except Exception as error:
+        logging.getLogger(__name__).error("the worker ends", exc_info=logs.without_text(error))  # noqa: TRY400 - no text
+    finally:
+        # A thread that waits for a PACS or for a graph that ended must not hold the process: what it does is durable.
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 @app.command()

@@ -1,16 +1,19 @@
 """A worker's desk: what the workflows ask for, done with records, spool, graph and sender."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
-from pneumo_monai.errors import DeliveryError
-from pneumo_monai.records import DeliveryState, FilmAnswer, FilmRecord, FilmState, Records, ReportRecord
+from pneumo_monai.errors import DeliveryError, OutOfResources
+from pneumo_monai.records import INTERNAL, DeliveryState, FilmAnswer, FilmState, Records, ReportRecord
 from pneumo_monai.sender import send_files
 from pneumo_monai.settings import Destination
 from pneumo_monai.spool import Spool
 from pneumo_monai.study import Film, PreviousReport, Study
 
 __all__ = ["Desk"]
+
+_log = logging.getLogger(__name__)
 
 
 class Desk:
@@ -48,7 +51,8 @@ class Desk:
 
     def analyse(self, study_instance_uid: str) -> str | None:
         """Read all films of a study; store, then enter, a report that says something new."""
-        films = [film for film in self._records.films(study_instance_uid) if not _is_conflicting(film)]
+        # A refusal is final for the bytes it was given to: they are not read again.
+        films = [film for film in self._records.films(study_instance_uid) if film.state is not FilmState.REFUSED]
         previous = self._records.latest_report(study_instance_uid)
         study = self._read(
             Study(
@@ -63,15 +67,16 @@ class Desk:
                 ),
             )
         )
-        report = self._store(study)
-        self._records.answer([_answer(film) for film in study.films], report, self.destinations)
-        return None if report is None else report.sop_instance_uid
+        if any(film.again for film in study.films):
+            raise OutOfResources("a film could not be read for want of resources")
+        self._records.answer([_answer(film) for film in study.films], self._store(study), self.destinations)
+        return self._records.undelivered(study_instance_uid)
 
     def give_up(self, study_instance_uid: str, why: str) -> None:
         """Enter as failed what is still in progress of a study."""
         open_films = [f for f in self._records.films(study_instance_uid) if f.state is FilmState.IN_PROGRESS]
         answers = [
-            FilmAnswer(film_id=film.id, state=FilmState.FAILED, reason="internal", detail=why) for film in open_films
+            FilmAnswer(film_id=film.id, state=FilmState.FAILED, reason=INTERNAL, detail=why) for film in open_films
         ]
         self._records.answer(answers, None, ())
 
@@ -89,9 +94,16 @@ class Desk:
                 calling_ae_title=self._calling_ae_title,
             )
         except DeliveryError as error:
-            self._records.set_delivery(report, destination, DeliveryState.PENDING, str(error))
+            self._note_failure(report, destination, str(error))
             raise
         self._records.set_delivery(report, destination, DeliveryState.DELIVERED)
+
+    def _note_failure(self, report: str, destination: str, why: str) -> None:
+        (known,) = [d for d in self._records.deliveries([report]) if d.destination == destination]
+        if known.detail != why:
+            # Once, not at each attempt: an outage of a night has thousands.
+            _log.warning("report %s waits for %s: %s", report, destination, why)
+            self._records.set_delivery(report, destination, DeliveryState.PENDING, why)
 
     def undeliverable(self, report: str, destination: str, why: str) -> None:
         """Enter that a report was not taken for as long as it was tried."""
@@ -112,15 +124,11 @@ class Desk:
         )
 
 
-def _is_conflicting(film: FilmRecord) -> bool:
-    return film.state is FilmState.REFUSED and film.reason == "conflicting-content"
-
-
 def _answer(film: Film) -> FilmAnswer:
     if film.refused is not None:
         return FilmAnswer(
             film_id=film.key, state=FilmState.REFUSED, reason=film.refused.reason, detail=film.refused.detail
         )
     if film.failed is not None:
-        return FilmAnswer(film_id=film.key, state=FilmState.FAILED, reason="internal", detail=film.failed)
+        return FilmAnswer(film_id=film.key, state=FilmState.FAILED, reason=INTERNAL, detail=film.failed)
     return FilmAnswer(film_id=film.key, state=FilmState.ANALYSED)

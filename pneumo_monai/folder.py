@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pneumo_monai.errors import ConfigurationError, Refused
+from pneumo_monai.errors import ConfigurationError, Refused, Retryable
 from pneumo_monai.spool import identify
 from pneumo_monai.study import Film, Study
 
@@ -39,5 +39,8 @@ def find_studies(folder: Path) -> list[Study]:
             by_study.setdefault(identify(file.read_bytes()).study_instance_uid, []).append(Film(path=file, key=key))
         except Refused as refused:
             lone.append(Study(study_instance_uid="", films=(Film(path=file, key=key, refused=refused),)))
+        except (OSError, Retryable) as error:
+            failed = f"{type(error).__name__}: it cannot be opened"
+            lone.append(Study(study_instance_uid="", films=(Film(path=file, key=key, failed=failed),)))
     grouped = [Study(study_instance_uid=uid, films=tuple(films)) for uid, films in sorted(by_study.items())]
     return grouped + lone

@@ -1,9 +1,10 @@
 """The only wiring: load ▸ gate ▸ preprocess ▸ infer ▸ report between one pair of ends."""
 
-import logging
 import signal
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +19,6 @@ from pneumo_monai.reading import Reading
 from pneumo_monai.study import Study
 
 __all__ = ["FolderApplication", "ResidentGraph", "connect_stages"]
-
-_log = logging.getLogger(__name__)
 
 _THREADS = 3
 """One decodes while one reads; the third moves what is between."""
@@ -131,14 +130,15 @@ class ResidentGraph:
             raise Retryable("the graph is not running")
         answer: Future[Study] = Future()
         self._inlet.put(replace(study, answer=answer))
-        try:
-            return answer.result(timeout)
-        except TimeoutError as error:
-            raise Retryable(f"the graph did not answer within {timeout:.0f} s") from error
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and self.is_running:
+            with suppress(TimeoutError):
+                return answer.result(1.0)
+        raise Retryable(f"the graph ended, or did not answer within {timeout:.0f} s")
 
     def stop(self) -> None:
         """Let what is inside come through, then end the graph."""
-        if self._end is None:
+        if self._end is None or self._end.done():
             return
         self._inlet.close()
         self._end.result(30)

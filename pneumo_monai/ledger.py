@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, SetWorkflowID, WorkflowSerializationFormat
 
 from pneumo_monai.errors import Retryable
+from pneumo_monai.logs import without_text
 from pneumo_monai.records import Records, connect
 from pneumo_monai.spool import Identity
 
@@ -35,9 +36,12 @@ _POLLING_SECONDS = 0.05
 _STUDIES_AT_ONCE = 4
 """Studies one worker has in its graph: enough that decoding one overlaps with reading another."""
 
-_ANALYSIS_ATTEMPTS = 100
+_ANALYSIS_ATTEMPTS = 9
+"""Attempts at a study for which resources lack, with pauses that double from one second: four minutes."""
 
-_DELIVERIES_AT_ONCE = 2
+_DELIVERIES_AT_ONCE = 16
+"""Deliveries to one destination at once: some of them may wait for a peer that does not take them."""
+
 _RETRY_SECONDS = 5.0
 _DELIVERY_ATTEMPTS = 17_280
 """A day of attempts, one every five seconds."""
@@ -72,23 +76,15 @@ class Inbox:
     def close_study(self, study_instance_uid: str) -> None:
         """Ask for a report on what was received of a study so far; a repeat is a no-op."""
         films = self.records.films(study_instance_uid)
-        if films:
-            self._enqueue(study_instance_uid, films[-1].id)
-
-    def sweep(self) -> int:
-        """Ask for a report on every study that a crash left open, and return how many there were."""
-        leftovers = self.records.open_studies()
-        for study_instance_uid, newest in leftovers:
-            self._enqueue(study_instance_uid, newest)
-        return len(leftovers)
-
-    def _enqueue(self, study_instance_uid: str, newest: int) -> None:
+        if not films:
+            return
+        newest = max(round(film.received_at * 1e6) for film in films)
         self._client.enqueue(
             {
                 "workflow_name": "report_study",
                 "queue_name": _STUDIES,
                 # The same films give the same id: asking twice is asking once.
-                "workflow_id": f"study:{study_instance_uid}:{newest}",
+                "workflow_id": f"study:{study_instance_uid}:{len(films)}:{newest}",
                 # One partition a study: its revisions are made one after the other.
                 "queue_partition_key": study_instance_uid,
                 "app_version": _SCHEMA_VERSION,
@@ -96,6 +92,13 @@ class Inbox:
             },
             study_instance_uid,
         )
+
+    def sweep(self) -> int:
+        """Ask for a report on every study that a crash left open, and return how many there were."""
+        leftovers = self.records.open_studies()
+        for study_instance_uid in leftovers:
+            self.close_study(study_instance_uid)
+        return len(leftovers)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -108,7 +111,7 @@ class Work(Protocol):
     destinations: Sequence[str]
 
     def analyse(self, study_instance_uid: str) -> str | None:
-        """Read a study, enter its answers, and return the SOP Instance UID of a report that is new, if any."""
+        """Read a study, enter its answers, and return the SOP Instance UID of a report that waits for a destination."""
 
     def give_up(self, study_instance_uid: str, why: str) -> None:
         """Enter as failed what is still in progress of a study."""
@@ -121,7 +124,7 @@ class Work(Protocol):
 
 
 def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, Retryable | sa.exc.OperationalError)
+    return isinstance(error, Retryable | OSError | sa.exc.DBAPIError)
 
 
 def _define_workflows(work: Work) -> None:
@@ -131,7 +134,7 @@ def _define_workflows(work: Work) -> None:
     def analyse(study_instance_uid: str) -> str | None:
         return work.analyse(study_instance_uid)
 
-    @DBOS.step(name="give_up")
+    @DBOS.step(name="give_up", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS)
     def give_up(study_instance_uid: str, why: str) -> None:
         work.give_up(study_instance_uid, why)
 
@@ -146,7 +149,7 @@ def _define_workflows(work: Work) -> None:
     def deliver(report: str, destination: str) -> None:
         work.deliver(report, destination)
 
-    @DBOS.step(name="undeliverable")
+    @DBOS.step(name="undeliverable", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS)
     def undeliverable(report: str, destination: str, why: str) -> None:
         work.undeliverable(report, destination, why)
 
@@ -155,7 +158,7 @@ def _define_workflows(work: Work) -> None:
         try:
             deliver(report, destination)
         except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
-            _log.exception("report %s could not be delivered to %s", report, destination)
+            _log.error("report %s cannot be delivered to %s: %s", report, destination, type(error).__name__)
             undeliverable(report, destination, type(error).__name__)
 
     @DBOS.workflow(name="report_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
@@ -163,7 +166,7 @@ def _define_workflows(work: Work) -> None:
         try:
             report = analyse(study_instance_uid)
         except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
-            _log.exception("study %s could not be analysed", study_instance_uid)
+            _log.error("study %s cannot be analysed", study_instance_uid, exc_info=without_text(error))
             give_up(study_instance_uid, type(error).__name__)
             return None
         if report is None:
@@ -194,7 +197,8 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
             "application_version": _SCHEMA_VERSION,
             "executor_id": slot,
             "serializer": DBOSPortableJSONSerializer(),
-            "log_level": "WARNING",
+            # Each attempt at a delivery is a warning of its own; the desk says once why one waits.
+            "log_level": "ERROR",
         }
     )
 

@@ -37,10 +37,10 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from pneumo_monai import statuses
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError
+from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError, Reason, Refused
 from pneumo_monai.ledger import Inbox
 from pneumo_monai.settings import Listener as ListenerSettings
-from pneumo_monai.spool import Spool, identify
+from pneumo_monai.spool import Identity, Spool, identify
 
 __all__ = ["TRANSFER_SYNTAXES", "ListenerProcess"]
 
@@ -98,6 +98,7 @@ class ListenerProcess:
         self._spool = spool
         self._inbox = inbox
         self._open: dict[Association, _OpenStudy] = {}
+        self._unclosed: set[str] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._server: ThreadedAssociationServer | None = None
@@ -132,6 +133,9 @@ class ListenerProcess:
             (evt.EVT_ABORTED, self._on_end),
             (evt.EVT_CONN_CLOSE, self._on_end),
         ]
+        # Before the port is open: what arrives now is no leftover.
+        if leftovers := self._inbox.sweep():
+            _log.info("%d studies that an earlier run left open are reported now", leftovers)
         address = (self._settings.host, self._settings.port)
         try:
             self._server = self._entity.start_server(address, block=False, evt_handlers=handlers)
@@ -140,8 +144,6 @@ class ListenerProcess:
                 f"listener.host, listener.port: {address[0]}:{address[1]} cannot be listened on ({error.strerror}); "
                 "stop what uses the port, or choose another"
             ) from error
-        if leftovers := self._inbox.sweep():
-            _log.info("%d studies that an earlier run left open are reported now", leftovers)
         self._watch.start()
 
     def stop(self, grace_seconds: float = 10.0) -> None:
@@ -158,6 +160,7 @@ class ListenerProcess:
             late.abort()
         for association in list(self._open):
             self._close(association)
+        self._close_again()
         self._inbox.close()
 
     def _on_c_store(self, event: Event) -> int:
@@ -174,6 +177,7 @@ class ListenerProcess:
     def _receive(self, event: Event) -> None:
         encoded = event.encoded_dataset()
         identity = identify(encoded)
+        _check_request(event, identity)
         study = identity.study_instance_uid
         with self._lock:
             current = self._open.get(event.assoc)
@@ -202,7 +206,7 @@ class ListenerProcess:
         except Exception:  # noqa: BLE001 - the films are durable and in progress: the silence watch asks again
             _log.exception("the ledger did not take study %s, it is tried again", study.study_instance_uid)
             with self._lock:
-                self._open.setdefault(association, study)
+                self._unclosed.add(study.study_instance_uid)
 
     def _close_silent_studies(self) -> None:
         while not self._stopping.wait(self._settings.study_silence / 8):
@@ -211,6 +215,27 @@ class ListenerProcess:
                 silent = [entity for entity, study in self._open.items() if study.last_film_at < silent_since]
             for association in silent:
                 self._close(association)
+            self._close_again()
+
+    def _close_again(self) -> None:
+        """Ask once more for the studies that the ledger did not take."""
+        for study_instance_uid in list(self._unclosed):
+            try:
+                self._inbox.close_study(study_instance_uid)
+            except Exception as error:  # noqa: BLE001 - the next look asks again, and at the latest the next start
+                _log.warning("the ledger still does not take a study (%s)", type(error).__name__)
+                return
+            self._unclosed.discard(study_instance_uid)
+
+
+def _check_request(event: Event, identity: Identity) -> None:
+    """Compare the request's UIDs with the data set's (PS3.4 B.2.3): what is stored must be what was announced."""
+    for announced, found in (
+        ("AffectedSOPClassUID", identity.sop_class_uid),
+        ("AffectedSOPInstanceUID", identity.sop_instance_uid),
+    ):
+        if str(getattr(event.request, announced)) != found:
+            raise Refused(Reason.MISSING_IDENTITY, f"{announced} of the request is not that of the data set")
 
 
 def _calling_ae_title(event: Event) -> str:

@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 
-__all__ = ["configure"]
+__all__ = ["configure", "without_text"]
 
 
 def configure(process: str, level: str = "INFO") -> None:
@@ -32,3 +32,8 @@ def configure(process: str, level: str = "INFO") -> None:
     warnings.filterwarnings("ignore", module=r"pydicom\.|highdicom\.")
     # Holoscan logs through its own library, to standard output, and warns wherever there is no GPU.
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "ERROR")
+
+
+def without_text(error: BaseException) -> BaseException:
+    """Return an error of the same name and traceback, without the text: that may quote what a patient's file says."""
+    return RuntimeError(type(error).__name__).with_traceback(error.__traceback__)

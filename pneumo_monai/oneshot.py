@@ -66,16 +66,17 @@ def run_folder(
                 if what == "failed":
                     problems.append(f"{film.path.name}: {film.failed}")
                 if film.refused is not None:
-                    console.print(f"{film.path.name}: refused, {film.refused}", highlight=False)
+                    console.print(f"{film.path.name}: refused, {film.refused}", highlight=False, markup=False)
 
         FolderApplication(reading=Reading(engine), studies=studies, output=output, on_study=on_study).run()
     for problem in problems:
-        console.print(f"[red]{problem}", highlight=False)
+        console.print(problem, style="red", highlight=False, markup=False)
     received = tally["analysed"] + tally["refused"] + tally["failed"]
     console.print(
         f"{received} files = {tally['analysed']} analysed + {tally['refused']} refused + {tally['failed']} failed; "
         f"{tally['reports']} reports in {output}",
         highlight=False,
+        markup=False,
     )
     return not problems
 

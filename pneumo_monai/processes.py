@@ -73,6 +73,8 @@ class Child:
         self._channel.setblocking(False)
         self._process: subprocess.Popen[bytes] | None = None
         self._ready = False
+        # What was accepted once is not wrong: a GPU that drops off the bus must not end the listener.
+        self._was_ready = False
         self._status = ""
         self._starts = 0
         self._started_at = 0.0
@@ -113,7 +115,7 @@ class Child:
         code = self._process.poll()
         if code is None:
             return
-        if code == EX_CONFIG:
+        if code == EX_CONFIG and not self._was_ready:
             raise ConfigurationError(f"{self.name} does not accept its configuration; its message is above")
         now = time.monotonic()
         if self._due == 0.0:
@@ -146,6 +148,6 @@ class Child:
             facts = dict(line.split("=", 1) for line in message.splitlines() if "=" in line)
             self._status = facts.get("STATUS", self._status)
             if facts.get("READY") == "1" and not self._ready:
-                self._ready = True
+                self._ready = self._was_ready = True
                 seconds = time.monotonic() - self._started_at
                 _log.info("%s is ready after %.1f s: %s", self.name, seconds, self._status)

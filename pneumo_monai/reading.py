@@ -15,17 +15,16 @@ from pneumo_monai.engine import Engine, calibrated
 from pneumo_monai.findings import FilmFinding, StudyFindings
 from pneumo_monai.gate import check
 from pneumo_monai.instances import read_instance
+from pneumo_monai.logs import without_text
 from pneumo_monai.pixels import read_film
 from pneumo_monai.report.encode import encode
-from pneumo_monai.report.structured_report import build_structured_report
+from pneumo_monai.report.structured_report import FORM, build_structured_report
 from pneumo_monai.study import Film, NewReport, Study
 from pneumo_monai.transforms import preprocessing
 
 __all__ = ["Reading"]
 
 _log = logging.getLogger(__name__)
-
-_FORM = "sr-comprehensive-3d"
 
 
 class Reading:
@@ -96,8 +95,8 @@ class Reading:
         try:
             return self._report(study)
         except Exception as error:  # noqa: BLE001 - the study failed, its films say so
-            _log.exception("study %s: the report could not be built", study.study_instance_uid)
-            return study.all_failed(f"{type(error).__name__} in report")
+            _log.error("study %s has no report", study.study_instance_uid, exc_info=without_text(error))
+            return study.all_failed(error, "report")
 
     def _report(self, study: Study) -> Study:
         analysed = [film for film in study.films if film.is_open and film.finding is not None]
@@ -133,13 +132,9 @@ class Reading:
 def _fingerprint(model_uid: str, analysed: list[Film]) -> str:
     """Name what a report says: which films, read by which model, in which form."""
     films = sorted(film.finding.sop_instance_uid for film in analysed if film.finding is not None)
-    return hashlib.sha256("\n".join([_FORM, model_uid, *films]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([FORM, model_uid, *films]).encode()).hexdigest()
 
 
 def _log_failure(film: Film, error: Exception) -> None:
     # The file's name holds UIDs only; the error's text could hold what the file says, so only its type is logged.
-    _log.error("%s failed: %s", film.path.name, type(error).__name__, exc_info=_without_text(error))
-
-
-def _without_text(error: Exception) -> Exception:
-    return RuntimeError(type(error).__name__).with_traceback(error.__traceback__)
+    _log.error("%s failed: %s", film.path.name, type(error).__name__, exc_info=without_text(error))

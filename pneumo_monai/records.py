@@ -1,7 +1,7 @@
 """What the ledger remembers of films, reports and deliveries.
 
-The tables live in the same database as the workflows, so that a film's row and the work it causes are one commit. Every
-write is idempotent: a workflow that runs a step again after a crash changes nothing.
+The tables live in the same database as the workflows. Every write is idempotent: a workflow that runs a step again
+after a crash changes nothing.
 """
 
 import time
@@ -17,6 +17,7 @@ from pneumo_monai.errors import Reason, Retryable
 from pneumo_monai.spool import Identity
 
 __all__ = [
+    "INTERNAL",
     "DeliveryRecord",
     "DeliveryState",
     "FilmAnswer",
@@ -95,6 +96,9 @@ class DeliveryRecord:
     updated_at: float
 
 
+INTERNAL = "internal"
+"""Reason of what failed in us, beside the `Reason` of what was refused."""
+
 _CREATION_LOCK = 0x706E65756D6F
 """Key of PostgreSQL's advisory lock around the creation of tables."""
 
@@ -155,7 +159,7 @@ def connect(url: str) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _: object) -> None:
-        # A transaction takes the write lock when it begins, so two writers wait for each other instead of failing.
+        # The write lock is taken with the first write, so two writers wait for each other instead of failing.
         connection.isolation_level = "IMMEDIATE"
         connection.execute("PRAGMA busy_timeout=30000")
         connection.execute("PRAGMA journal_mode=WAL")
@@ -180,25 +184,19 @@ class Records:
         self.engine = engine
 
     def receive(self, identity: Identity, path: str, calling_ae_title: str) -> bool:
-        """Enter a received object; return False when the very same one was there already.
+        """Enter a received object; return False when the very same one was there already and did not fail.
 
         Other content under a SOP Instance UID that is known already is entered as refused: which of the two the sender
         means cannot be told.
         """
-        try:
-            return self._receive(identity, path, calling_ae_title)
-        except IntegrityError:
-            # Another association brought the very same object at the very same time: now it is known.
-            return self._receive(identity, path, calling_ae_title)
-
-    def _receive(self, identity: Identity, path: str, calling_ae_title: str) -> bool:
         with self.engine.begin() as connection:
-            known = connection.execute(
-                sa.select(_films.c.digest).where(_films.c.sop_instance_uid == identity.sop_instance_uid)
-            ).scalars()
-            digests = set(known)
-            if identity.digest in digests:
-                return False
+            self._lock_study(connection, identity.study_instance_uid)
+            same_uid = _films.c.sop_instance_uid == identity.sop_instance_uid
+            known = connection.execute(sa.select(_films.c.digest, _films.c.state, _films.c.id).where(same_uid)).all()
+            for digest, state, film_id in known:
+                if digest == identity.digest:
+                    return state == FilmState.FAILED and self._take_up_again(connection, film_id)
+            digests = {digest for digest, _, _ in known}
             connection.execute(
                 _films.insert().values(
                     sop_instance_uid=identity.sop_instance_uid,
@@ -217,6 +215,22 @@ class Records:
             )
         return True
 
+    def _lock_study(self, connection: sa.Connection, study_instance_uid: str) -> None:
+        """Let one association at a time look whether an object is known, and enter it if not."""
+        if self.engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(study_instance_uid))))
+
+    def _take_up_again(self, connection: sa.Connection, film_id: int) -> bool:
+        """Open an object that failed in us: whoever sends it again asks for another attempt."""
+        connection.execute(
+            _films.update()
+            .where(_films.c.id == film_id)
+            .values(state=FilmState.IN_PROGRESS, reason=None, detail=None, answered_at=None, received_at=time.time())
+        )
+        return True
+
     def films(self, *study_instance_uids: str) -> list[FilmRecord]:
         """Return the objects of some studies, oldest first."""
         query = sa.select(_films).where(_films.c.study_instance_uid.in_(study_instance_uids)).order_by(_films.c.id)
@@ -231,15 +245,11 @@ class Records:
         with self.engine.connect() as connection:
             return list(connection.execute(query.limit(limit)).scalars())
 
-    def open_studies(self) -> list[tuple[str, int]]:
-        """Return each study with objects in progress, and the highest id among its objects."""
-        query = (
-            sa.select(_films.c.study_instance_uid, sa.func.max(_films.c.id))
-            .where(_films.c.state == FilmState.IN_PROGRESS)
-            .group_by(_films.c.study_instance_uid)
-        )
+    def open_studies(self) -> list[str]:
+        """Return the Study Instance UIDs of the studies with objects in progress."""
+        in_progress = sa.select(_films.c.study_instance_uid).where(_films.c.state == FilmState.IN_PROGRESS)
         with self.engine.connect() as connection:
-            return [(row[0], row[1]) for row in connection.execute(query)]
+            return list(connection.execute(in_progress.distinct()).scalars())
 
     def counts(self) -> dict[FilmState, int]:
         """Count the received objects by state; the sum is what was received."""
@@ -258,6 +268,14 @@ class Records:
         with self.engine.connect() as connection:
             row = connection.execute(query.limit(1)).mappings().first()
         return None if row is None else ReportRecord(**row)
+
+    def undelivered(self, study_instance_uid: str) -> str | None:
+        """Return the SOP Instance UID of a study's current report while it waits for a destination."""
+        current = self.latest_report(study_instance_uid)
+        if current is None:
+            return None
+        waits = any(d.state is DeliveryState.PENDING for d in self.deliveries([current.sop_instance_uid]))
+        return current.sop_instance_uid if waits else None
 
     def report(self, sop_instance_uid: str) -> ReportRecord:
         """Return one report."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from pneumo_monai.errors import ConfigurationError, DeliveryError, Refused
+from pneumo_monai.errors import ConfigurationError, DeliveryError, Refused, Retryable
 from pneumo_monai.sender import send_files
 from pneumo_monai.spool import identify
 
@@ -43,7 +43,8 @@ def send_all(files: list[Path], *, to: str, calling_ae_title: str) -> int:
                     calling_ae_title=calling_ae_title,
                 )
             except DeliveryError as error:
-                console.print(f"[red]{error}: {study[0].name}" + (f" and {len(study) - 1} more" if study[1:] else ""))
+                more = f" and {len(study) - 1} more" if study[1:] else ""
+                console.print(f"{error}: {study[0].name}{more}", style="red", markup=False)
                 failed += len(study)
             progress.advance(task, len(study))
     return failed
@@ -62,7 +63,7 @@ def _by_study(files: list[Path], console: Console) -> tuple[list[list[Path]], in
     for file in files:
         try:
             studies.setdefault(identify(file.read_bytes()).study_instance_uid, []).append(file)
-        except Refused as refused:
-            console.print(f"[red]{file.name}: {refused.detail}")
+        except (Refused, Retryable, OSError) as error:
+            console.print(f"{file.name}: {error}", style="red", markup=False)
             failed += 1
     return list(studies.values()), failed

@@ -33,7 +33,11 @@ _INFLATED_BYTES = 1 << 24
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What names a film before anything else of it is read."""
+    """What names a film before anything else of it is read.
+
+    `digest` is the SHA-256 of its transfer syntax and data set: who wrote the file meta information says nothing of
+    the film.
+    """
 
     study_instance_uid: str
     sop_instance_uid: str
@@ -57,7 +61,7 @@ def identify(encoded: bytes) -> Identity:
         Memory does not suffice.
     """
     try:
-        dataset = _read_header(encoded)
+        dataset, digest = _read_header(encoded)
         uids = [_raw_text(dataset, tag) for tag in _HEADER_TAGS]
     except MemoryError:
         raise OutOfResources("memory does not suffice to parse a data set") from None
@@ -70,25 +74,31 @@ def identify(encoded: bytes) -> Identity:
         sop_class_uid=uids[0],
         sop_instance_uid=uids[1],
         study_instance_uid=uids[2],
-        digest=hashlib.sha256(encoded).hexdigest(),
+        digest=digest,
     )
 
 
-def _read_header(encoded: bytes) -> Dataset:
+def _read_header(encoded: bytes) -> tuple[Dataset, str]:
+    """Return the elements up to the UIDs, and the digest of `Identity`."""
     stream = BytesIO(encoded)
     read_preamble(stream, force=False)
     meta = read_dataset(stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_file_meta)
-    if _raw_text(meta, _TRANSFER_SYNTAX_UID) != DeflatedExplicitVRLittleEndian:
+    syntax = _raw_text(meta, _TRANSFER_SYNTAX_UID)
+    digest = hashlib.sha256(syntax.encode())
+    digest.update(memoryview(encoded)[stream.tell() :])
+    if syntax != DeflatedExplicitVRLittleEndian:
         stream.seek(0)
-        return read_partial(stream, stop_when=_after_study_instance_uid, specific_tags=_HEADER_TAGS)
+        header: Dataset = read_partial(stream, stop_when=_after_study_instance_uid, specific_tags=_HEADER_TAGS)
+        return header, digest.hexdigest()
     inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(stream.read(), _INFLATED_BYTES)
-    return read_dataset(
+    header = read_dataset(
         BytesIO(inflated),
         is_implicit_VR=False,
         is_little_endian=True,
         stop_when=_after_study_instance_uid,
         specific_tags=_HEADER_TAGS,
     )
+    return header, digest.hexdigest()
 
 
 def _raw_text(dataset: Dataset, tag: int) -> str:

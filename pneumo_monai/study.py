@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from torch import Tensor
 
-from pneumo_monai.errors import Reason, Refused
+from pneumo_monai.errors import Reason, Refused, Retryable
 from pneumo_monai.findings import FilmFinding, View
 
 __all__ = ["Film", "NewReport", "PreviousReport", "Study"]
@@ -36,6 +36,8 @@ class Film:
         Why it may not be read.
     failed : str or None
         What went wrong in us.
+    again : bool
+        Whether that may go well later: resources lacked.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class Film:
     finding: FilmFinding | None = None
     refused: Refused | None = None
     failed: str | None = None
+    again: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -106,18 +109,24 @@ class Study:
             self, films=tuple(_guarded(stage, film, on_error) if film.is_open else film for film in self.films)
         )
 
-    def all_failed(self, why: str) -> Self:
+    def all_failed(self, error: Exception, where: str) -> Self:
         """Fail every film that is still open."""
-        return replace(self, films=tuple(replace(film, failed=why) if film.is_open else film for film in self.films))
+        return replace(self, films=tuple(_failed(film, error, where) if film.is_open else film for film in self.films))
 
 
 def _guarded(stage: Callable[[Film], Film], film: Film, on_error: Callable[[Film, Exception], None]) -> Film:
     try:
         return stage(film)
     except Refused as refused:
-        return replace(film, refused=refused)
+        return replace(film, refused=refused, dataset=None)
     except RecursionError:
         return replace(film, refused=Refused(Reason.UNPARSEABLE, "sequences are nested too deep"))
     except Exception as error:  # noqa: BLE001 - one film must not cost the others; the caller logs it
         on_error(film, error)
-        return replace(film, failed=f"{type(error).__name__} in {stage.__name__}")
+        return _failed(film, error, stage.__name__)
+
+
+def _failed(film: Film, error: Exception, where: str) -> Film:
+    # A file that is gone will not come back; anything else the system lacked may be there in a minute.
+    again = isinstance(error, Retryable | OSError | MemoryError) and not isinstance(error, FileNotFoundError)
+    return replace(film, failed=f"{type(error).__name__} in {where}", again=again)

@@ -14,6 +14,8 @@ from pneumo_monai.sending import send_all
 
 __all__ = ["run_demo"]
 
+_MARKER = "made-by-the-demo.txt"
+
 
 def run_demo(source: Path | None, output: Path) -> bool:
     """Send films through a service of the demo's own and show what comes back.
@@ -41,8 +43,7 @@ def run_demo(source: Path | None, output: Path) -> bool:
     if source is not None and not source.is_dir():
         raise ConfigurationError(f"{source}: is no folder; pass the folder that holds the DICOM files as INPUT")
     output = output.resolve()
-    for name in ("films", "service", "pacs", "pictures"):
-        shutil.rmtree(output / name, ignore_errors=True)
+    _clear(output, source)
     if source is None:
         source = output / "films"
         write_phantoms(source)
@@ -56,6 +57,19 @@ def run_demo(source: Path | None, output: Path) -> bool:
     colour, verb = ("green", "Each") if reported == films > 0 else ("red", "Not every")
     console.print(f"[{colour}]{verb} film got its report: {reported} of {films}.[/]")
     return reported == films > 0
+
+
+def _clear(output: Path, source: Path | None) -> None:
+    """Remove what an earlier demo left in its folder, and nothing else."""
+    marker = output / _MARKER
+    if source is not None and source.resolve().is_relative_to(output):
+        raise ConfigurationError(f"{source}: lies in {output}, which the demo clears; choose another OUTPUT")
+    if output.exists() and any(output.iterdir()) and not marker.is_file():
+        raise ConfigurationError(f"{output}: holds files that no demo made; choose another OUTPUT")
+    if output.exists():
+        shutil.rmtree(output)
+    output.mkdir(parents=True)
+    marker.write_text("Made by the demo of pneumo-monai, and cleared by the next one.\n", encoding="utf-8")
 
 
 def _show(studies: list[StudyOverview], pacs: DemoPacs, output: Path, console: Console) -> int:

@@ -1,6 +1,5 @@
 """The two pairs of ends of the graph: a folder for one shot, a queue and futures for the service."""
 
-import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +14,6 @@ from pneumo_monai.durable import write_durably
 from pneumo_monai.study import Study
 
 __all__ = ["FolderSink", "FolderSource", "FutureSink", "Inlet", "ResidentSource"]
-
-_log = logging.getLogger(__name__)
 
 
 class FolderSource(Operator):

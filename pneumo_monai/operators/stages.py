@@ -7,6 +7,7 @@ from typing import Any
 from holoscan.core import ExecutionContext, InputContext, OutputContext
 from monai.deploy.core import Fragment, Operator, OperatorSpec
 
+from pneumo_monai.logs import without_text
 from pneumo_monai.study import Study
 
 __all__ = ["StageOperator"]
@@ -43,6 +44,6 @@ class StageOperator(Operator):
         try:
             study = self._stage(study)
         except Exception as error:  # noqa: BLE001 - nothing may leave compute
-            _log.exception("study %s failed in %s", study.study_instance_uid, self.name)
-            study = study.all_failed(f"{type(error).__name__} in {self.name}")
+            _log.error("study %s failed in %s", study.study_instance_uid, self.name, exc_info=without_text(error))
+            study = study.all_failed(error, self.name)
         op_output.emit(study, "study")

@@ -64,8 +64,8 @@ def inbox(url: str) -> Iterator[Inbox]:
 
 
 @contextmanager
-def working(url: str, folder: Path, seconds: float = 0.0) -> Iterator["subprocess.Popen[bytes]"]:
-    environment = {**os.environ, "ANALYSIS_SECONDS": str(seconds)}
+def working(url: str, folder: Path, seconds: float = 0.0, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
+    environment = {**os.environ, "ANALYSIS_SECONDS": str(seconds), **variables}
     before = calls(folder).count("ready")
     process = subprocess.Popen([sys.executable, str(WORKER), url, str(folder)], env=environment)
     try:
@@ -149,3 +149,19 @@ def test_a_study_that_a_crash_left_open_is_swept_at_the_next_start(inbox: Inbox,
     with working(url, tmp_path):
         wait_until("a report", lambda: inbox.records.latest_report(study))
     assert inbox.sweep() == 0
+
+
+def test_a_worker_that_dies_between_its_answer_and_the_delivery_delivers_after_all(
+    inbox: Inbox, url: str, tmp_path: Path
+) -> None:
+    study = f"1.2.{os.getpid()}.6"
+    receive(inbox, study)
+    inbox.close_study(study)
+    with working(url, tmp_path, DIE_WHEN_ENTERED="1") as process:
+        assert process.wait(60) == 9
+    report = inbox.records.latest_report(study)
+    assert report is not None
+    with working(url, tmp_path):
+        wait_until("delivered", lambda: inbox.records.undelivered(study) is None)
+    assert inbox.records.latest_report(study) == report
+    assert f"deliver {report.sop_instance_uid} good" in calls(tmp_path)

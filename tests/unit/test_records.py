@@ -100,4 +100,20 @@ def test_the_overview_says_where_each_study_stands(records: Records) -> None:
         "1.6": "undeliverable",
     }
     assert [study.study_instance_uid for study in overview(records, 2)] == ["1.6", "1.5"]
-    assert records.open_studies() == [("1.1", 1)]
+    assert records.open_studies() == ["1.1"]
+
+
+def test_different_content_under_one_uid_at_the_same_time_is_told_apart(records: Records) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: records.receive(identity(content=content), "p", "AE"), range(8)))
+    states = [film.state for film in records.films("1.2")]
+    assert states.count(FilmState.IN_PROGRESS) == 1
+    assert states.count(FilmState.REFUSED) == 7
+
+
+def test_an_object_that_failed_is_taken_up_again_when_it_is_sent_again(records: Records) -> None:
+    records.receive(identity(), "p", "AE")
+    records.answer([FilmAnswer(film_id=1, state=FilmState.FAILED, reason="internal", detail="d")], None, [])
+    assert records.receive(identity(), "p", "AE")
+    (film,) = records.films("1.2")
+    assert (film.state, film.reason) == (FilmState.IN_PROGRESS, None)

@@ -56,6 +56,21 @@ def nested(depth: int) -> bytes:
     return encoded[:place] + opened * depth + closed * depth + encoded[place:]
 
 
+def after_file_meta(encoded: bytes) -> bytes:
+    """Cut at what File Meta Information Group Length (0002,0000) says, the first element after the prefix."""
+    return encoded[144 + int.from_bytes(encoded[140:144], "little") :]
+
+
+def test_who_wrote_the_file_makes_no_other_film_of_it():
+    film = make_film(**NAMED)
+    film.file_meta.ImplementationVersionName = "ONE"
+    one = identify(film_bytes(film))
+    film.file_meta.ImplementationVersionName = "ANOTHER"
+    assert identify(film_bytes(film)) == one
+    film.PatientID = "SOMEBODY-ELSE"
+    assert identify(film_bytes(film)).digest != one.digest
+
+
 @pytest.mark.parametrize("sop_class", [CR, SC])
 @pytest.mark.parametrize(
     "syntax",
@@ -67,7 +82,7 @@ def test_a_film_is_identified_in_every_encoding(syntax: str, sop_class: str):
         study_instance_uid=STUDY,
         sop_instance_uid=FILM,
         sop_class_uid=sop_class,
-        digest=sha256(encoded).hexdigest(),
+        digest=sha256(syntax.encode() + after_file_meta(encoded)).hexdigest(),
     )
 
 
