@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydicom import dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -12,7 +11,9 @@ from pynetdicom.association import Association
 from pynetdicom.status import code_to_category
 
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from pneumo_monai.errors import DeliveryError
+from pneumo_monai.errors import DeliveryError, Refused
+from pneumo_monai.instances import read_instance
+from pneumo_monai.spool import identify
 
 __all__ = ["send_files"]
 
@@ -71,6 +72,19 @@ def _file_meta(file: Path) -> FileMetaDataset:
     return meta
 
 
+def _announces_its_content(file: Path, meta: FileMetaDataset) -> bool:
+    """Whether the file meta information names the data set's own UIDs, as a C-STORE request must.
+
+    Files that somebody edited often keep the old ones; pynetdicom announces those when it sends a file as it is stored.
+    """
+    try:
+        identity = identify(file.read_bytes())
+    except Refused:
+        return True
+    announced = (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID)
+    return announced == (identity.sop_class_uid, identity.sop_instance_uid)
+
+
 def _store(association: Association, file: Path, meta: FileMetaDataset, peer: str) -> None:
     sop_class, syntax = UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID)
     accepted = {
@@ -78,10 +92,13 @@ def _store(association: Association, file: Path, meta: FileMetaDataset, peer: st
         for context in association.accepted_contexts
         if context.abstract_syntax == sop_class and context.transfer_syntax
     }
+    as_stored = syntax in accepted and _announces_its_content(file, meta)
     if syntax not in accepted and not (syntax in _PLAIN and accepted):
         raise DeliveryError(f"{peer} accepted no presentation context for {sop_class.name} in {syntax.name}")
     try:
-        status = association.send_c_store(file if syntax in accepted else dcmread(file))
+        status = association.send_c_store(file if as_stored else read_instance(file))
+    except Refused as error:
+        raise DeliveryError(f"{file.name} cannot be sent: {error.detail}") from error
     except RuntimeError as error:
         raise DeliveryError(f"{peer} ended the association") from error
     if not status:
