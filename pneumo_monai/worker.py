@@ -43,6 +43,8 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
     from pneumo_monai.records import Records
     from pneumo_monai.spool import Spool
 
+    # The desk says once why a report waits; pynetdicom would say it at each attempt.
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     if stop.is_set():
         return
     engine = Engine(bundle, choose_device(settings.model.device))
