@@ -31,8 +31,8 @@ _SCHEMA_VERSION = "1"
 
 _STUDIES = "studies"
 _POLLING_SECONDS = 0.1
-"""How often a worker looks for work in each queue. Half of it is what an idle ledger adds on average to a study, and to its
-delivery; each look costs a few milliseconds of a core."""
+"""How often a worker looks for work in each queue. Half of it is what an idle ledger adds on average to a study, and to
+its delivery; each look costs a few milliseconds of a core."""
 
 _STUDIES_AT_ONCE = 4
 """Studies one worker has in its graph: enough that decoding one overlaps with reading another."""
