@@ -115,6 +115,8 @@ def worker(
     except ConfigurationError as error:
         typer.secho(str(error), fg=typer.colors.RED, err=True)
         code = EX_CONFIG
+    except PneumoMonaiError as error:
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
     except Exception as error:
         logging.getLogger(__name__).error("the worker ends", exc_info=logs.without_text(error))  # noqa: TRY400 - no text
     finally:
@@ -169,9 +171,10 @@ def send(
     ae_title: Annotated[str, typer.Option(help="Calling AE title.")] = "PNEUMO-SEND",
 ) -> None:
     """Send files to an application entity by C-STORE; each study goes over an association of its own."""
+    from pneumo_monai import logs
     from pneumo_monai.sending import send_all
 
-    logging.basicConfig(level=logging.WARNING)
+    logs.configure("send")
     failed = send_all(files, to=to, calling_ae_title=ae_title)
     if failed:
         raise DeliveryError(f"{failed} of the files were not taken; the lines above say which and why")
@@ -180,9 +183,11 @@ def send(
 @app.command()
 def show(files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Structured Reports.")]) -> None:
     """Print Structured Reports as readable text."""
+    from pneumo_monai import logs
     from pneumo_monai.instances import read_instance
     from pneumo_monai.report.text import as_text
 
+    logs.configure("show")
     for file in files:
         try:
             typer.echo(as_text(read_instance(file)))

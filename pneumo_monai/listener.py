@@ -1,7 +1,7 @@
 """Verification and Storage SCP: accept, write, enter in the ledger.
 
-Nothing here knows torch, MONAI or Holoscan: a listener is up in a second, and stays up when a decoder or a model does
-not.
+Nothing here knows torch, MONAI or Holoscan, whose imports take seconds: a listener is up before them, and stays up when
+a decoder or a model does not.
 """
 
 import logging
@@ -203,8 +203,9 @@ class ListenerProcess:
             return
         try:
             self._inbox.close_study(study.study_instance_uid)
-        except Exception:  # noqa: BLE001 - the films are durable and in progress: the silence watch asks again
-            _log.exception("the ledger did not take study %s, it is tried again", study.study_instance_uid)
+        except Exception as error:  # noqa: BLE001 - the films are durable and in progress: the silence watch asks again
+            what = type(error).__name__
+            _log.warning("the ledger did not take study %s (%s), it is asked again", study.study_instance_uid, what)
             with self._lock:
                 self._unclosed.add(study.study_instance_uid)
 
