@@ -6,6 +6,7 @@
                                        the preprocessing constants, calibration, operating point, training, evaluation
     <bundle>/configs/inference.json    network_def, for `monai.bundle`
     <bundle>/models/model.pt           state dict, float16, loadable with `weights_only=True`
+    <bundle>/models/lungs.pt           the same of the segmentation, where films are cut to their lungs
     <bundle>/docs/README.md, LICENSE
 """
 
@@ -20,7 +21,7 @@ from pneumo_monai.errors import BundleError
 from pneumo_monai.findings import ModelIdentity, OperatingPoint
 from pneumo_monai.uids import derive_uid
 
-__all__ = ["PACKAGED", "Bundle", "Calibration", "Contract", "Preprocessing"]
+__all__ = ["PACKAGED", "Bundle", "Calibration", "Contract", "Lungs", "Preprocessing", "sha256"]
 
 PACKAGED = Path(__file__).parent / "models" / "pneumonia_resnet18"
 """The bundle that ships with the package."""
@@ -54,6 +55,14 @@ class _OperatingPoint(_Strict):
     specificity: float = Field(ge=0.0, le=1.0)
 
 
+class Lungs(_Strict):
+    """The segmentation by which films are cut to their lungs (`pneumo_monai.lungs`)."""
+
+    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size: Literal[128] = 128
+    dice: dict[str, Any] = Field(default_factory=dict)
+
+
 class Contract(_Strict):
     """The `pneumo_monai` part of metadata.json: what the service needs beyond the weights."""
 
@@ -61,6 +70,7 @@ class Contract(_Strict):
     preprocessing: Preprocessing
     calibration: Calibration
     operating_point: _OperatingPoint
+    lungs: Lungs | None = None
     training: dict[str, Any]
     evaluation: dict[str, Any]
 
@@ -91,10 +101,10 @@ class Bundle:
         except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
             raise BundleError(f"model.path: {metadata_file} breaks the bundle's contract: {error}") from error
         self.weights = path / "models" / "model.pt"
-        if not self.weights.is_file():
-            raise BundleError(f"model.path: {self.weights} is missing")
-        if (found := sha256(self.weights)) != self.contract.weights_sha256:
-            raise BundleError(f"model.path: {self.weights} is not the file that metadata.json names (SHA-256 {found})")
+        _check_weights(self.weights, self.contract.weights_sha256)
+        self.lung_weights = path / "models" / "lungs.pt" if self.contract.lungs else None
+        if self.lung_weights and self.contract.lungs:
+            _check_weights(self.lung_weights, self.contract.lungs.weights_sha256)
 
     @property
     def operating_point(self) -> OperatingPoint:
@@ -105,8 +115,17 @@ class Bundle:
     def identity(self) -> ModelIdentity:
         """Name, version and a UID that changes with the weights, the calibration and the operating point."""
         decision = self.contract.model_dump_json(include={"preprocessing", "calibration", "operating_point"})
+        if self.contract.lungs:
+            decision += self.contract.lungs.weights_sha256
         uid = derive_uid("model", self.contract.weights_sha256, decision)
         return ModelIdentity(name=self.name, version=self.version, uid=uid)
+
+
+def _check_weights(file: Path, expected: str) -> None:
+    if not file.is_file():
+        raise BundleError(f"model.path: {file} is missing")
+    if (found := sha256(file)) != expected:
+        raise BundleError(f"model.path: {file} is not the file that metadata.json names (SHA-256 {found})")
 
 
 def sha256(file: Path) -> str:

@@ -9,6 +9,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumo_monai.geometry import SquareGeometry
+
 __all__ = ["FilmFinding", "ModelIdentity", "OperatingPoint", "StudyFindings", "View"]
 
 
@@ -69,7 +71,13 @@ class FilmFinding:
     present : bool
         Whether the probability reaches the operating point.
     activation : numpy.ndarray
-        Class activation map, (H/32, W/32) float32 in logits, over the padded square the network saw.
+        Class activation map, (H/32, W/32) float32 in logits, over the square the network saw.
+    geometry : SquareGeometry
+        Where that square lies on the film.
+    logit : float
+        What the network gave, before calibration.
+    lungs : numpy.ndarray or None
+        (S, S) bool over the same square, which of its pixels are of the lungs; None: the film was read whole.
     """
 
     sop_instance_uid: str
@@ -77,6 +85,9 @@ class FilmFinding:
     probability: float
     present: bool
     activation: NDArray[np.float32]
+    geometry: SquareGeometry
+    logit: float
+    lungs: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,7 +5,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pneumo_monai.findings import FilmFinding, OperatingPoint
-from pneumo_monai.transforms import SquareGeometry
 
 __all__ = ["RESEARCH_NOTICE", "draw_finding", "spread"]
 
@@ -18,25 +17,17 @@ _STRONGEST = 0.45
 """Share of the overlay's colour where the map is highest: the film stays readable underneath."""
 
 
-def spread(activation: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
-    """Spread a class activation map over the film it belongs to.
+def spread(finding: FilmFinding) -> NDArray[np.float32]:
+    """Spread a class activation map over the film it belongs to: (rows, columns) float32, in logits as before.
 
-    Parameters
-    ----------
-    activation : numpy.ndarray
-        (h, w) float32 over the padded square that the network saw.
-    rows, columns : int
-        Of the film.
-
-    Returns
-    -------
-    numpy.ndarray
-        (rows, columns) float32, in logits as before.
+    Outside of what the network saw it is 0.
     """
-    geometry = SquareGeometry(rows=rows, columns=columns, size=activation.shape[0])
-    left, _, top, _ = geometry.margins
-    square = Image.fromarray(activation.astype(np.float32)).resize((geometry.side,) * 2, Image.Resampling.BICUBIC)
-    return np.asarray(square, dtype=np.float32)[top : top + rows, left : left + columns]
+    geometry = finding.geometry
+    window, rows, columns = geometry.window, geometry.rows, geometry.columns
+    square = Image.fromarray(finding.activation.astype(np.float32)).resize((window.side,) * 2, Image.Resampling.BICUBIC)
+    canvas = Image.new("F", (columns, rows))
+    canvas.paste(square, (window.left, window.top))
+    return np.asarray(canvas, dtype=np.float32)
 
 
 def draw_finding(film: NDArray[np.float32], finding: FilmFinding, operating_point: OperatingPoint) -> Image.Image:
@@ -58,7 +49,7 @@ def draw_finding(film: NDArray[np.float32], finding: FilmFinding, operating_poin
     """
     rows, columns = film.shape
     grey = np.repeat(film[..., None] * 255.0, 3, axis=2)
-    weight = _weight(spread(finding.activation, rows, columns))[..., None]
+    weight = _weight(spread(finding))[..., None]
     pair = np.concatenate([grey, grey * (1.0 - weight) + _AMBER * weight], axis=1)
     picture = Image.fromarray(pair.round().astype(np.uint8))
     picture = picture.resize((round(2 * columns * _HEIGHT / rows), _HEIGHT), Image.Resampling.LANCZOS)

@@ -8,7 +8,6 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from monai.transforms import Compose
 from pydicom import dcmread
 
 from pneumo_monai.engine import Engine, calibrated
@@ -20,7 +19,6 @@ from pneumo_monai.pixels import read_film
 from pneumo_monai.report.encode import encode
 from pneumo_monai.report.structured_report import FORM, build_structured_report
 from pneumo_monai.study import Film, NewReport, Study
-from pneumo_monai.transforms import preprocessing
 
 __all__ = ["Reading"]
 
@@ -38,7 +36,6 @@ class Reading:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._preprocess: Compose = preprocessing(**engine.bundle.contract.preprocessing.model_dump())
 
     def load(self, study: Study) -> Study:
         """Parse each film's file."""
@@ -65,7 +62,10 @@ class Reading:
             pixels = read_film(film.dataset)
             # The codestream is not needed again, and a study of many films would hold them all.
             del film.dataset.PixelData
-            return replace(film, pixels=pixels, tensor=self._preprocess(pixels))
+            prepared = self.engine.prepare(pixels)
+            return replace(
+                film, pixels=pixels, tensor=prepared.tensor, geometry=prepared.geometry, lungs=prepared.inside
+            )
 
         return study.each_open_film(preprocess, _log_failure)
 
@@ -77,6 +77,7 @@ class Reading:
             assert film.dataset is not None  # noqa: S101 - the stages before
             assert film.tensor is not None  # noqa: S101
             assert film.view is not None  # noqa: S101
+            assert film.geometry is not None  # noqa: S101
             logit, activation = self.engine.read(film.tensor)
             probability = calibrated(logit, contract.calibration)
             finding = FilmFinding(
@@ -85,6 +86,9 @@ class Reading:
                 probability=probability,
                 present=probability >= contract.operating_point.threshold,
                 activation=activation,
+                geometry=film.geometry,
+                logit=logit,
+                lungs=film.lungs,
             )
             return replace(film, finding=finding, tensor=None)
 

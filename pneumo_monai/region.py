@@ -1,14 +1,16 @@
 """Where on the film the finding is: an outline in the film's pixels, no DICOM.
 
-Shape legend: N points, h rows and w columns of a grid over the padded square that the network saw.
+Shape legend: N points, h rows and w columns of a grid over the square that the network saw.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pneumo_monai.findings import FilmFinding
-from pneumo_monai.transforms import SquareGeometry
+from pneumo_monai.geometry import SquareGeometry
 
 __all__ = ["SHARE_OF_MAXIMUM", "finding_region"]
 
@@ -32,7 +34,7 @@ _STRAIGHT = 1e-6
 """Square pixels that a corner spans, twice over, below which there is no corner but rounding."""
 
 
-def finding_region(finding: FilmFinding, rows: int, columns: int) -> NDArray[np.float64]:
+def finding_region(finding: FilmFinding) -> NDArray[np.float64]:
     """Outline where the finding is when it is present, and what was analysed, the whole film, when it is absent.
 
     Where it is present: what speaks for it in the activation map, interpolated linearly, at least `SHARE_OF_MAXIMUM` of
@@ -42,23 +44,21 @@ def finding_region(finding: FilmFinding, rows: int, columns: int) -> NDArray[np.
     Parameters
     ----------
     finding : FilmFinding
-        With its activation map over the padded square.
-    rows, columns : int
-        Of the film, 2 or more.
+        With its activation map and where that lies on the film, of 2 or more rows and columns.
 
     Returns
     -------
     numpy.ndarray
         (N, 2) float64, column and row coordinates of a simple polygon that encloses an area. It is closed: the first
         point is the last (POLYLINE, PS3.3 C.18.6.1.2). In pixels, (0, 0) being the top left corner of the top left
-        pixel and (`columns`, `rows`) the bottom right corner of the bottom right one.
+        pixel and (columns, rows) the bottom right corner of the bottom right one.
     """
-    last = np.array([columns, rows], dtype=np.float64) - _INSET
+    last = np.array([finding.geometry.columns, finding.geometry.rows], dtype=np.float64) - _INSET
     if not finding.present:
         return _whole_film(last)
     support_hw = _support(finding.activation)
-    geometry = SquareGeometry(rows=rows, columns=columns, size=support_hw.shape[0])
-    on_film_hw = np.where(_on_film(geometry, last), support_hw, 0.0)
+    geometry = replace(finding.geometry, size=support_hw.shape[0])
+    on_film_hw = np.where(_on_film(geometry, last) & _of_lungs(finding, geometry.size), support_hw, 0.0)
     threshold = SHARE_OF_MAXIMUM * float(on_film_hw.max())
     if not threshold > 0.0:
         return _whole_film(last)
@@ -87,12 +87,21 @@ def _support(activation: NDArray[np.float32]) -> NDArray[np.float64]:
 def _on_film(geometry: SquareGeometry, last: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which cells of the grid have their middle on the film, not on padding: (h, w)."""
     middles = np.arange(geometry.size, dtype=np.float64) + 0.5
-    left, _, top, _ = geometry.margins
-    columns, rows = (middles * (geometry.side / geometry.size) - margin for margin in (left, top))
+    window = geometry.window
+    columns, rows = (middles * (window.side / geometry.size) + edge for edge in (window.left, window.top))
     on_film: NDArray[np.bool_] = np.logical_and.outer(
         (rows > _INSET) & (rows < last[1]), (columns > _INSET) & (columns < last[0])
     )
     return on_film
+
+
+def _of_lungs(finding: FilmFinding, size: int) -> NDArray[np.bool_]:
+    """Tell which cells of the grid have their middle in the lungs, all where the film was read whole: (h, w)."""
+    if finding.lungs is None:
+        return np.ones((size, size), dtype=np.bool_)
+    middles = ((np.arange(size) + 0.5) * (finding.lungs.shape[0] / size)).astype(int)
+    of_lungs: NDArray[np.bool_] = finding.lungs[np.ix_(middles, middles)]
+    return of_lungs
 
 
 def _connected(mask_hw: NDArray[np.bool_], index: int) -> NDArray[np.bool_]:

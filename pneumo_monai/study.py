@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pneumo_monai.errors import Reason, Refused, Retryable
 from pneumo_monai.findings import FilmFinding, View
+from pneumo_monai.geometry import SquareGeometry
 
 __all__ = ["Film", "NewReport", "PreviousReport", "Study"]
 
@@ -29,9 +30,10 @@ class Film:
         Part 10 file.
     key : int
         The caller's own name of this film.
-    dataset, view, pixels, tensor, finding
+    dataset, view, pixels, tensor, geometry, lungs, finding
         Added by load, gate, preprocess (both arrays) and infer. `pixels` is (H, W) float32 in [0, 1], `tensor`
-        (1, size, size) float32.
+        (1, size, size) float32, `geometry` where it lies on the film, `lungs` (size, size)
+        bool which of its pixels are of the lungs.
     refused : Refused or None
         Why it may not be read.
     failed : str or None
@@ -46,6 +48,8 @@ class Film:
     view: View | None = None
     pixels: NDArray[np.float32] | None = None
     tensor: Tensor | None = None
+    geometry: SquareGeometry | None = None
+    lungs: NDArray[np.bool_] | None = None
     finding: FilmFinding | None = None
     refused: Refused | None = None
     failed: str | None = None

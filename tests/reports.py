@@ -9,6 +9,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from pneumo_monai.findings import FilmFinding, ModelIdentity, OperatingPoint, StudyFindings, View
+from pneumo_monai.geometry import SquareGeometry, Window
 from pneumo_monai.report.encode import encode
 from pneumo_monai.report.structured_report import build_structured_report
 
@@ -40,6 +41,8 @@ def find_on(
             probability=probability,
             present=probability >= operating_point.threshold,
             activation=ACTIVATION,
+            geometry=_whole(film),
+            logit=0.0,
         )
         for film, probability in zip(films, probabilities, strict=False)
     ]
@@ -69,6 +72,12 @@ def report_on(
         predecessor=predecessor,
         analysed_at=analysed_at,
     )
+
+
+def _whole(film: Dataset) -> SquareGeometry:
+    # Some tests show what is no film.
+    rows, columns = film.get("Rows", 64), film.get("Columns", 64)
+    return SquareGeometry(rows=rows, columns=columns, size=224, window=Window.whole(rows, columns))
 
 
 def read_back(report: Dataset) -> Dataset:

@@ -172,7 +172,7 @@ def _measurement_group(
         ),
         referenced_region=ImageRegion(
             graphic_type=GraphicTypeValues.POLYLINE,
-            graphic_data=finding_region(finding, film.Rows, film.Columns),
+            graphic_data=finding_region(finding),
             source_image=SourceImageForRegion(film.SOPClassUID, uid),
         ),
         finding_type=codes.PNEUMONIA,

@@ -85,7 +85,7 @@ def test_when_the_gpu_is_out_of_memory_the_film_is_read_on_the_cpu(
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     on_gpu = Engine(bundle, CPU)
-    monkeypatch.setattr(on_gpu, "_network", Full())
+    monkeypatch.setattr(on_gpu._reader, "_network", Full())
     expected = engine.read(noise())
     for _ in range(2):
         logit, activation = on_gpu.read(noise())

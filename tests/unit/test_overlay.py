@@ -5,14 +5,21 @@ import pytest
 
 from pneumo_monai.demo.phantoms import PHANTOMS, draw_phantom
 from pneumo_monai.findings import FilmFinding, OperatingPoint, View
+from pneumo_monai.geometry import SquareGeometry, Window
 from pneumo_monai.overlay import draw_finding, spread
 
 POINT = OperatingPoint(name="sensitivity 0.90", threshold=0.3, sensitivity=0.9, specificity=0.6)
 
 
-def finding(activation: np.ndarray) -> FilmFinding:
+def finding(activation: np.ndarray, rows: int = 128, columns: int = 128, window: Window | None = None) -> FilmFinding:
     return FilmFinding(
-        sop_instance_uid="1.2", view=View.PA, probability=0.7, present=True, activation=activation.astype(np.float32)
+        sop_instance_uid="1.2",
+        view=View.PA,
+        probability=0.7,
+        present=True,
+        activation=activation.astype(np.float32),
+        geometry=SquareGeometry(rows=rows, columns=columns, size=224, window=window or Window.whole(rows, columns)),
+        logit=0.0,
     )
 
 
@@ -20,10 +27,17 @@ def finding(activation: np.ndarray) -> FilmFinding:
 def test_the_map_s_highest_place_lies_where_the_network_saw_it(rows: int, columns: int) -> None:
     activation = np.zeros((7, 7), dtype=np.float32)
     activation[3, 3] = 1.0
-    over_film = spread(activation, rows, columns)
+    over_film = spread(finding(activation, rows, columns))
     assert over_film.shape == (rows, columns)
     peak = np.unravel_index(over_film.argmax(), over_film.shape)
     assert np.allclose(peak, (rows / 2, columns / 2), atol=2)
+
+
+def test_of_a_window_only_what_it_shows_is_coloured() -> None:
+    window = Window(left=100, top=-20, side=70)
+    over_film = spread(finding(np.ones((7, 7)), 200, 300, window))
+    assert over_film[:50, 100:170].min() == 1.0
+    assert over_film.sum() == 50 * 70
 
 
 def test_only_what_speaks_for_the_finding_is_coloured() -> None:

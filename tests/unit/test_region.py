@@ -9,17 +9,28 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pneumo_monai.findings import FilmFinding, View
+from pneumo_monai.geometry import SquareGeometry, Window
 from pneumo_monai.region import SHARE_OF_MAXIMUM, finding_region
-from pneumo_monai.transforms import SquareGeometry
 
 
-def finding(activation: NDArray[np.floating], *, present: bool = True) -> FilmFinding:
+def finding(
+    activation: NDArray[np.floating],
+    *,
+    rows: int,
+    columns: int,
+    present: bool = True,
+    window: Window | None = None,
+    lungs: NDArray[np.bool_] | None = None,
+) -> FilmFinding:
     return FilmFinding(
         sop_instance_uid="2.25.1",
         view=View.PA,
         probability=0.9 if present else 0.1,
         present=present,
         activation=np.asarray(activation, np.float32),
+        geometry=SquareGeometry(rows=rows, columns=columns, size=224, window=window or Window.whole(rows, columns)),
+        logit=0.0,
+        lungs=lungs,
     )
 
 
@@ -58,7 +69,7 @@ def box(outline: NDArray[np.float64]) -> list[float]:
 
 @pytest.mark.parametrize(("rows", "columns"), [(1024, 1024), (2500, 2048), (600, 900)])
 def test_an_absent_finding_has_the_whole_film(rows, columns):
-    outline = finding_region(finding(peak((3, 3)), present=False), rows, columns)
+    outline = finding_region(finding(peak((3, 3)), present=False, rows=rows, columns=columns))
     assert box(outline) == frame(rows, columns)
     assert area(outline) == (rows - 1) * (columns - 1)
     # Four corners would be taken for what a person drew with a rectangle tool.
@@ -67,13 +78,13 @@ def test_an_absent_finding_has_the_whole_film(rows, columns):
 
 def test_where_nothing_speaks_for_the_finding_the_whole_film_is_left():
     for activation in (np.zeros((7, 7)), np.full((7, 7), -1.0), np.full((7, 7), np.nan)):
-        assert box(finding_region(finding(activation), 64, 48)) == frame(64, 48)
+        assert box(finding_region(finding(activation, rows=64, columns=48))) == frame(64, 48)
     only_on_padding = peak((3, 0))
-    assert box(finding_region(finding(only_on_padding), 700, 100)) == frame(700, 100)
+    assert box(finding_region(finding(only_on_padding, rows=700, columns=100))) == frame(700, 100)
 
 
 def test_a_peak_is_outlined_at_half_its_height():
-    outline = finding_region(finding(np.maximum(peak((4, 2)), 0.0)), 700, 700)
+    outline = finding_region(finding(np.maximum(peak((4, 2)), 0.0), rows=700, columns=700))
     # Cells of 100 pixels; from the middle of one to the middle of the next the map falls to nothing.
     centre = np.array([250.0, 450.0])
     assert np.mean([outline.min(axis=0), outline.max(axis=0)], axis=0) == pytest.approx(centre)
@@ -83,28 +94,28 @@ def test_a_peak_is_outlined_at_half_its_height():
 
 @pytest.mark.parametrize(("rows", "columns", "cell"), [(700, 500, (1, 3)), (500, 700, (3, 1))])
 def test_the_way_back_to_the_film_leaves_out_the_padding(rows, columns, cell):
-    outline = finding_region(finding(peak(cell)), rows, columns)
-    geometry = SquareGeometry(rows=rows, columns=columns, size=7)
+    outline = finding_region(finding(peak(cell), rows=rows, columns=columns))
+    geometry = SquareGeometry(rows=rows, columns=columns, size=7, window=Window.whole(rows, columns))
     (middle,) = geometry.to_film(np.array([[cell[1] + 0.5, cell[0] + 0.5]]))
     assert np.mean([outline.min(axis=0), outline.max(axis=0)], axis=0) == pytest.approx(middle)
 
 
 def test_only_what_is_connected_with_the_maximum_belongs_to_it():
-    apart = finding_region(finding(peak((1, 1), (5, 5))), 700, 700)
-    assert box(apart) == box(finding_region(finding(peak((1, 1))), 700, 700))
-    together = finding_region(finding(peak((3, 2), (3, 3), (3, 4))), 700, 700)
+    apart = finding_region(finding(peak((1, 1), (5, 5)), rows=700, columns=700))
+    assert box(apart) == box(finding_region(finding(peak((1, 1)), rows=700, columns=700)))
+    together = finding_region(finding(peak((3, 2), (3, 3), (3, 4)), rows=700, columns=700))
     assert np.ptp(together[:, 0]) > 250
 
 
 def test_a_hole_is_part_of_the_region():
     ring = np.ones((7, 7))
     ring[3, 3] = -9.0
-    assert area(finding_region(finding(ring), 700, 700)) > 0.99 * 699 * 699
+    assert area(finding_region(finding(ring, rows=700, columns=700))) > 0.99 * 699 * 699
 
 
 def test_a_region_at_the_edge_ends_at_the_edge():
-    outline = finding_region(finding(peak((6, 6))), 700, 500)
-    assert box(finding_region(finding(peak((6, 6))), 700, 700))[2:] == [699.5, 699.5]
+    outline = finding_region(finding(peak((6, 6)), rows=700, columns=500))
+    assert box(finding_region(finding(peak((6, 6)), rows=700, columns=700)))[2:] == [699.5, 699.5]
     assert outline.max() <= 699.5
 
 
@@ -115,10 +126,27 @@ def test_the_outline_encloses_what_reaches_the_threshold():
     spread = np.asarray(support.resize((side, side), Image.Resampling.BILINEAR))
     drawn = Image.new("L", (side, side))
     # Pillow counts from the middle of the first pixel, the outline from its corner.
-    ImageDraw.Draw(drawn).polygon([(x - 0.5, y - 0.5) for x, y in finding_region(finding(activation), side, side)], 1)
+    ImageDraw.Draw(drawn).polygon(
+        [(x - 0.5, y - 0.5) for x, y in finding_region(finding(activation, rows=side, columns=side))], 1
+    )
     inside = np.asarray(drawn, dtype=bool)
     assert inside[np.unravel_index(int(spread.argmax()), spread.shape)]
     assert np.mean(spread[inside] >= SHARE_OF_MAXIMUM * spread.max()) > 0.95
+
+
+def test_what_the_network_saw_of_the_film_is_where_the_outline_lies():
+    window = Window(left=300, top=-50, side=350)
+    outline = finding_region(finding(np.maximum(peak((4, 2)), 0.0), rows=700, columns=700, window=window))
+    # Cells of 50 pixels, counted from the window's corner.
+    assert np.mean([outline.min(axis=0), outline.max(axis=0)], axis=0) == pytest.approx([425.0, 175.0])
+
+
+def test_the_outline_stays_in_the_lungs():
+    lungs = np.zeros((224, 224), dtype=np.bool_)
+    lungs[:, :112] = True
+    outline = finding_region(finding(np.ones((7, 7)), rows=700, columns=700, lungs=lungs))
+    assert outline[:, 0].max() == pytest.approx(350.0, abs=700 / 63)
+    assert np.ptp(outline[:, 1]) > 690
 
 
 ACTIVATIONS = st.one_of(
@@ -130,7 +158,7 @@ SIDES = st.integers(16, 4000)
 
 @given(activation=ACTIVATIONS, rows=SIDES, columns=SIDES, present=st.booleans())
 def test_whatever_the_map_the_outline_can_be_drawn(activation, rows, columns, present):
-    outline = finding_region(finding(activation, present=present), rows, columns)
+    outline = finding_region(finding(activation, present=present, rows=rows, columns=columns))
     assert outline.dtype == np.float64
     assert np.array_equal(outline[0], outline[-1])
     as_written = outline.astype(np.float32)

@@ -67,7 +67,7 @@ def test_region_is_an_outline_on_the_film(rows, columns, probability):
     (finding,) = find_on([film], [probability]).films
     assert group.reference_type == codes.IMAGE_REGION
     assert group.roi.GraphicType == "POLYLINE"
-    assert group.roi.value == pytest.approx(finding_region(finding, rows, columns), abs=1e-4)
+    assert group.roi.value == pytest.approx(finding_region(finding), abs=1e-4)
     whole_film = np.ptp(group.roi.value, axis=0).tolist() == [columns - 1, rows - 1]
     assert whole_film is (probability < OPERATING_POINT.threshold)
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from pneumo_monai.transforms import SquareGeometry, SquareResize, preprocessing
+from pneumo_monai.geometry import SquareGeometry, Window
+from pneumo_monai.transforms import SquareResize, preprocessing
 
 SHAPES = [(224, 224), (300, 200), (200, 300), (301, 200), (1000, 37), (100, 80), (16, 223)]
 sides = st.integers(min_value=16, max_value=5000)
@@ -23,8 +24,18 @@ def film(rows: int, columns: int) -> NDArray[np.float32]:
     return np.clip(picture, 0.05, 0.95).astype(np.float32)
 
 
+def margins(rows: int, columns: int) -> tuple[int, int, int, int]:
+    """Return what is padded at the left, right, top and bottom of a whole film."""
+    window = Window.whole(rows, columns)
+    return -window.left, window.left + window.side - columns, -window.top, window.top + window.side - rows
+
+
+def whole(rows: int, columns: int, size: int) -> SquareGeometry:
+    return SquareGeometry(rows=rows, columns=columns, size=size, window=Window.whole(rows, columns))
+
+
 def squared(picture: NDArray[np.float32]) -> NDArray[np.float32]:
-    left, right, top, bottom = SquareGeometry(rows=picture.shape[0], columns=picture.shape[1], size=224).margins
+    left, right, top, bottom = margins(*picture.shape)
     return np.pad(picture, ((top, bottom), (left, right)), constant_values=picture.min())
 
 
@@ -90,24 +101,33 @@ def test_preprocessing_leaves_the_film_as_it_was() -> None:
 @settings(deadline=None)
 @given(rows=sides, columns=sides, size=st.sampled_from([32, 224, 512]), data=st.data())
 def test_to_film_inverts_the_way_in(rows: int, columns: int, size: int, data: st.DataObject) -> None:
-    geometry = SquareGeometry(rows=rows, columns=columns, size=size)
-    left, right, top, bottom = geometry.margins
-    assert (left + columns + right, top + rows + bottom) == (geometry.side, geometry.side)
+    geometry = whole(rows, columns, size)
+    left, right, top, bottom = margins(rows, columns)
+    side = geometry.window.side
+    assert (left + columns + right, top + rows + bottom) == (side, side) == (max(rows, columns),) * 2
     assert 0 <= right - left <= 1
     assert 0 <= bottom - top <= 1
     x = data.draw(st.floats(min_value=0, max_value=columns))
     y = data.draw(st.floats(min_value=0, max_value=rows))
     points = np.array([[x, y], [0, 0], [columns, 0], [0, rows], [columns, rows]], dtype=np.float64)
-    on_tensor = (points + np.array([left, top])) * (size / geometry.side)
+    on_tensor = (points + np.array([left, top])) * (size / side)
     np.testing.assert_allclose(geometry.to_film(on_tensor), points, atol=1e-6)
+    np.testing.assert_allclose(geometry.to_tensor(points), on_tensor, atol=1e-6)
+
+
+@pytest.mark.parametrize("window", [Window(left=-20, top=30, side=120), Window(left=40, top=10, side=60)])
+def test_a_window_is_what_it_shows_of_the_padded_film(window: Window) -> None:
+    picture = film(100, 80)
+    padded = np.pad(picture, 200, constant_values=picture.min())
+    top, left = window.top + 200, window.left + 200
+    shown = padded[top : top + window.side, left : left + window.side]
+    np.testing.assert_allclose(SquareResize(64)(picture, window).numpy(), SquareResize(64)(shown).numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_corners_of_the_tensor_are_clipped_to_the_film(shape: tuple[int, int]) -> None:
     rows, columns = shape
-    corners = SquareGeometry(rows=rows, columns=columns, size=224).to_film(
-        np.array([[0, 0], [224, 224]], dtype=np.float64)
-    )
+    corners = whole(rows, columns, 224).to_film(np.array([[0, 0], [224, 224]], dtype=np.float64))
     np.testing.assert_allclose(corners, [[0, 0], [columns, rows]])
 
 
@@ -120,5 +140,5 @@ def test_a_landmark_is_found_where_it_was_put(rows: int, columns: int) -> None:
     image = SquareResize(224)(picture)[0].numpy()
     row, column = np.mgrid[:224, :224] + 0.5  # centres of pixels
     centre = np.array([[(image * column).sum(), (image * row).sum()]]) / image.sum()
-    found = SquareGeometry(rows=rows, columns=columns, size=224).to_film(centre)
+    found = whole(rows, columns, 224).to_film(centre)
     np.testing.assert_allclose(found, [[x, y]], atol=0.05 * half)
