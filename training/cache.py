@@ -2,8 +2,10 @@
 
 ::
 
-    <cache>/index.json                        what each path held when it was last read
-    <cache>/<content>-<side>-<dtype>.npy      (side, side) in [0, 1]: float32 exact, uint8 as 0 to 255
+    <cache>/index-<cut>.json                       what each path held when it was last read
+    <cache>/<content>-<side>-<dtype>-<cut>.npy     (side, side) in [0, 1]: float32 exact, uint8 as 0 to 255
+
+`cut` is ``whole``, or names the weights of the segmentation that cut the films to their lungs.
 
 An uint8 square is for augmentation, a float32 one is exactly what the service computes from the same file.
 """
@@ -15,11 +17,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from hashlib import sha256
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pydicom
@@ -27,18 +30,22 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 from rich.progress import track
 
+from pneumo_monai.engine import load_network
 from pneumo_monai.errors import Refused
 from pneumo_monai.findings import View
+from pneumo_monai.geometry import Window
+from pneumo_monai.lungs import find_lungs
+from pneumo_monai.network import LungNet
 from pneumo_monai.pixels import read_film
-from pneumo_monai.transforms import SquareResize
+from pneumo_monai.preprocessing import square
 from training.records import Exam
 
 __all__ = ["Depth", "PixelCache", "Skipped"]
 
 Depth = Literal["uint8", "float32"]
 
-_PIXELS = 1
-"""Raised whenever pixels.py or transforms.py changes what they compute: squares of another version are not used."""
+_PIXELS = 2
+"""Raised whenever pixels.py, transforms.py or lungs.py changes what they compute: other squares are not used."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +67,9 @@ class _Entry:
     content: str
     view: str
     problem: str = ""
+    rows: int = 0
+    columns: int = 0
+    window: tuple[int, int, int] = (0, 0, 0)
 
 
 class PixelCache:
@@ -71,13 +81,17 @@ class PixelCache:
         Made when missing; several runs may share it.
     workers : int
         Processes that decode; 0: this one.
+    lungs : Path or None
+        Weights of `LungNet`, by which films are cut to their lungs; None: whole films.
     """
 
-    def __init__(self, folder: Path, *, workers: int = 0) -> None:
+    def __init__(self, folder: Path, *, workers: int = 0, lungs: Path | None = None) -> None:
         self.folder = folder
         self.workers = workers
+        self._lungs = lungs
+        self._cut = f"lungs{sha256(lungs.read_bytes()).hexdigest()[:16]}" if lungs else "whole"
         folder.mkdir(parents=True, exist_ok=True)
-        self._index_file = folder / "index.json"
+        self._index_file = folder / f"index-{self._cut}.json"
         self._index: dict[str, _Entry] = {}
         if self._index_file.is_file():
             stored = json.loads(self._index_file.read_text(encoding="utf-8"))
@@ -97,7 +111,7 @@ class PixelCache:
         if todo:
             _log.info("decoding %d of %d films at %d pixels a side", len(todo), len(exams), side)
             with _mapper(self.workers if len(todo) > 500 else 0) as run:
-                jobs = [(exam.path, self.folder, side, depth) for exam in todo]
+                jobs = [_Job(exam.path, self.folder, side, depth, self._cut, self._lungs) for exam in todo]
                 for exam, entry in track(zip(todo, run(_decode, jobs)), "Decoding", total=len(todo), transient=True):  # noqa: B905
                     self._index[str(exam.path.resolve())] = entry
             self._write_index()
@@ -107,19 +121,21 @@ class PixelCache:
             if entry.problem:
                 skipped.append(Skipped(exam=exam, reason=entry.problem))
             else:
-                usable.append(replace(exam, view=View(entry.view), content=entry.content))
+                left, top, span = entry.window
+                read = {"rows": entry.rows, "columns": entry.columns, "window": Window(left=left, top=top, side=span)}
+                usable.append(replace(exam, view=View(entry.view), content=entry.content, **read))
         return usable, skipped
 
     def square(self, exam: Exam, *, side: int, depth: Depth) -> NDArray[Any]:
         """Return the square of a filled exam, (side, side), uint8 0 to 255 or float32 in [0, 1]."""
-        square: NDArray[Any] = np.load(_square_file(self.folder, exam.content, side, depth))
-        return square
+        pixels: NDArray[Any] = np.load(_square_file(self.folder, exam.content, side, depth, self._cut))
+        return pixels
 
     def _is_filled(self, exam: Exam, side: int, depth: Depth) -> bool:
         entry = self._index.get(str(exam.path.resolve()))
         if entry is None or (entry.size, entry.modified) != _stamp(exam.path):
             return False
-        return bool(entry.problem) or _square_file(self.folder, entry.content, side, depth).is_file()
+        return bool(entry.problem) or _square_file(self.folder, entry.content, side, depth, self._cut).is_file()
 
     def _write_index(self) -> None:
         entries = {path: asdict(entry) for path, entry in self._index.items()}
@@ -136,8 +152,17 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _square_file(folder: Path, content: str, side: int, depth: Depth) -> Path:
-    return folder / f"{content}-{side}-{depth}-{_PIXELS}.npy"
+def _square_file(folder: Path, content: str, side: int, depth: Depth, cut: str) -> Path:
+    return folder / f"{content}-{side}-{depth}-{cut}-{_PIXELS}.npy"
+
+
+class _Job(NamedTuple):
+    path: Path
+    folder: Path
+    side: int
+    depth: Depth
+    cut: str
+    lungs: Path | None
 
 
 @contextmanager
@@ -150,14 +175,22 @@ def _mapper(workers: int) -> Iterator[Callable[..., Iterable[_Entry]]]:
         yield lambda function, jobs: pool.map(function, jobs, chunksize=32)
 
 
-def _decode(job: tuple[Path, Path, int, Depth]) -> _Entry:
-    path, folder, side, depth = job
+@cache
+def _lung_network(file: Path) -> LungNet:
+    return load_network(LungNet(), file)
+
+
+def _decode(job: _Job) -> _Entry:
+    path, folder, side, depth, cut, lungs = job
     size, modified = _stamp(path)
     try:
         encoded = path.read_bytes()
         content = sha256(encoded).hexdigest()
         dataset = pydicom.dcmread(BytesIO(encoded))
-        square = SquareResize(side)(read_film(dataset))[0].numpy()
+        film = read_film(dataset)
+        fields = find_lungs(_lung_network(lungs), film) if lungs else None
+        made = square(film, side, fields)
+        pixels, window = made.picture[0].numpy(), made.geometry.window
     except FileNotFoundError:
         return _Entry(size=size, modified=modified, content="", view="", problem="the file is missing")
     except InvalidDicomError:
@@ -167,10 +200,18 @@ def _decode(job: tuple[Path, Path, int, Depth]) -> _Entry:
     except Exception as error:  # noqa: BLE001 a hostile file may break the parser in any way; the list names it
         problem = f"the file cannot be parsed ({type(error).__name__})"
         return _Entry(size=size, modified=modified, content="", view="", problem=problem)
-    file = _square_file(folder, content, side, depth)
+    file = _square_file(folder, content, side, depth, cut)
     temporary = file.with_suffix(f".{os.getpid()}.tmp.npy")
-    np.save(temporary, np.round(square * 255.0).astype(np.uint8) if depth == "uint8" else square)
+    np.save(temporary, np.round(pixels * 255.0).astype(np.uint8) if depth == "uint8" else pixels)
     temporary.replace(file)
     stated = str(dataset.get("ViewPosition", "") or "").strip().upper()
     view = stated if stated in {View.AP, View.PA} else View.NOT_STATED
-    return _Entry(size=size, modified=modified, content=content, view=str(view))
+    return _Entry(
+        size=size,
+        modified=modified,
+        content=content,
+        view=str(view),
+        rows=film.shape[0],
+        columns=film.shape[1],
+        window=(window.left, window.top, window.side),
+    )

@@ -6,112 +6,25 @@ Shape legend: B batch, C channel (always 1), H rows, W columns.
 import csv
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
-from monai.transforms import Compose
-from monai.utils import CommonKeys
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader
 
 from pneumo_monai.errors import ConfigurationError
-from pneumo_monai.transforms import preprocessing
-from training.augmentation import augmentation, drawn_side
-from training.cache import Depth, PixelCache, Skipped
+from pneumo_monai.transforms import normalising
+from training.augmentation import Augmentation, drawn_side
+from training.cache import PixelCache, Skipped
+from training.films import Draws, FilmDataset
 from training.recipe import Recipe
 from training.records import Exam, read_folders
 from training.split import Part, check_parts, read_split, split_by_person, write_split
 
-__all__ = ["INDEX", "Draws", "FilmDataset", "Films"]
-
-INDEX = "index"
-"""Key of a film's place in its dataset, beside `CommonKeys`."""
+__all__ = ["Films"]
 
 _log = logging.getLogger(__name__)
-
-
-class FilmDataset(Dataset[dict[str, Tensor]]):
-    """Films of one part as (1, H, W) float32 with their labels.
-
-    An item is asked for by its place, or by its place and the seed of its augmentation, so that what a film looks like
-    does not depend on which worker makes it.
-    """
-
-    def __init__(
-        self, exams: list[Exam], cache: PixelCache, *, side: int, depth: Depth, transform: Callable[..., Tensor]
-    ) -> None:
-        self.exams = exams
-        self.transform = transform
-        self._cache, self._side, self._depth = cache, side, depth
-
-    def __len__(self) -> int:
-        return len(self.exams)
-
-    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
-        place, seed = item if isinstance(item, tuple) else (item, None)
-        exam = self.exams[place]
-        square = self._cache.square(exam, side=self._side, depth=self._depth)
-        if seed is not None and isinstance(self.transform, Compose):
-            self.transform.set_random_state(seed=seed)
-        return {
-            CommonKeys.IMAGE: self.transform(square),
-            CommonKeys.LABEL: torch.tensor(exam.target, dtype=torch.float32),
-            INDEX: place,
-        }
-
-
-class Draws(Sampler[tuple[int, int]]):
-    """Places and augmentation seeds of one epoch, a function of the seed and the epoch alone.
-
-    Each group gives its share of the draws. Within a group every film is drawn once before one is drawn twice.
-
-    Parameters
-    ----------
-    groups : list of str
-        The group of each film.
-    shares : dict of str to float
-        Share of each group; empty: every film once.
-    count : int
-        Draws of an epoch.
-    seed : int
-        Of the run.
-    """
-
-    def __init__(self, groups: list[str], *, shares: dict[str, float], count: int, seed: int) -> None:
-        self._places: dict[str, list[int]] = defaultdict(list)
-        for place, group in enumerate(groups):
-            self._places[group].append(place)
-        if unknown := set(shares).difference(self._places):
-            raise ConfigurationError(
-                f"draws: no training film is in {min(unknown)}; the groups are {sorted(self._places)}"
-            )
-        shares = shares or {group: float(len(places)) for group, places in self._places.items()}
-        total = sum(shares.values())
-        self.counts = {group: round(count * share / total) for group, share in shares.items()}
-        self._seed = seed
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return sum(self.counts.values())
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        generator = np.random.default_rng([self._seed, self._epoch])
-        drawn: list[int] = []
-        for group, count in self.counts.items():
-            places = self._places[group]
-            rounds = [generator.permutation(places) for _ in range(-(-count // len(places)))]
-            drawn.extend(np.concatenate(rounds)[:count].tolist() if rounds else [])
-        order = generator.permutation(len(drawn))
-        seeds = generator.integers(0, 1 << 31, len(drawn))
-        return ((drawn[place], int(seed)) for place, seed in zip(order, seeds, strict=True))
 
 
 class Films(pl.LightningDataModule):
@@ -131,6 +44,8 @@ class Films(pl.LightningDataModule):
         Persons that the initial weights were trained on.
     workers : int
         Processes that decode and that feed the trainer.
+    lungs : Path or None
+        Weights of `LungNet`: films are cut to their lungs; None: whole films.
     """
 
     def __init__(
@@ -142,14 +57,15 @@ class Films(pl.LightningDataModule):
         split: Path | None = None,
         trained: list[str] | None = None,
         workers: int = 0,
+        lungs: Path | None = None,
     ) -> None:
         super().__init__()
-        self.folders, self.recipe, self.workers = folders, recipe, workers
+        self.folders, self.recipe, self.workers, self.lungs = folders, recipe, workers, lungs
         self.skipped: list[Skipped] = []
         self.exams: list[Exam] = []
         self.parts: dict[str, Part] = {}
         self.mean = self.std = float("nan")
-        self._cache = PixelCache(cache, workers=workers)
+        self._cache = PixelCache(cache, workers=workers, lungs=lungs)
         self._split, self._trained = split, trained or []
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 every stage needs the whole split
@@ -172,6 +88,8 @@ class Films(pl.LightningDataModule):
             raise ConfigurationError("--data: none of the films can be read; the log says why for each")
         self.parts = read_split(self._split, self.exams) if self._split else split_by_person(self.exams, self.recipe)
         check_parts(self.parts, self.exams, self._trained)
+        for size in self.recipe.sizes:
+            self._cache.fill(self.part(Part.TRAINING), side=drawn_side(size), depth="uint8")
         for part in (Part.VALIDATION, Part.TEST):
             self._cache.fill(self.part(part), side=self.recipe.size, depth="float32")
         self.mean, self.std = self._measure()
@@ -205,33 +123,34 @@ class Films(pl.LightningDataModule):
         """Return the sampler of the training part."""
         exams = self.part(Part.TRAINING)
         return Draws(
-            [exam.group for exam in exams],
+            exams,
             shares=self.recipe.draws,
             count=self.recipe.draws_per_epoch or len(exams),
             seed=self.recipe.seed,
+            is_balanced=self.recipe.balance,
         )
 
     @property
     def positive_weight(self) -> float:
         """Negatives for each positive among what is drawn, unless the recipe says otherwise."""
-        if self.recipe.positive_weight is not None:
-            return self.recipe.positive_weight
-        rates = {group: count["positive"] / count["exams"] for group, count in self.describe(Part.TRAINING).items()}
-        counts = self.draws().counts
-        positive = sum(count * rates[group] for group, count in counts.items())
-        if not 0 < positive < sum(counts.values()):
+        wish = self.recipe.objective.positive_weight
+        if wish != "balanced":
+            return wish
+        draws = self.draws()
+        positive, drawn = sum(draws.positives.values()), sum(draws.counts.values())
+        if not 0 < positive < drawn:
             raise ConfigurationError("the training part holds one class only; both are needed")
-        return (sum(counts.values()) - positive) / positive
+        return (drawn - positive) / positive
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Return augmented batches: image (B, 1, H, W), label (B,), index (B,)."""
-        size = self.recipe.size
+        """Return augmented batches: image (B, 1, H, W), label (B,) and what `FilmDataset` adds, at the epoch's size."""
+        size = self.recipe.size_at(self.trainer.current_epoch if self.trainer else 0)
         dataset = FilmDataset(
             self.part(Part.TRAINING),
             self._cache,
             side=drawn_side(size),
             depth="uint8",
-            transform=augmentation(size=size, mean=self.mean, std=self.std),
+            transform=Augmentation(size=size, mean=self.mean, std=self.std),
         )
         return DataLoader(
             dataset,
@@ -259,8 +178,7 @@ class Films(pl.LightningDataModule):
     def held_out(self, exams: list[Exam]) -> DataLoader[dict[str, Tensor]]:
         """Return held-out films in the given order."""
         size = self.recipe.size
-        # On a square of `size` pixels the geometry of `preprocessing` changes nothing: the cache holds its result.
-        transform = preprocessing(size=size, mean=self.mean, std=self.std)
+        transform = normalising(mean=self.mean, std=self.std)
         dataset = FilmDataset(exams, self._cache, side=size, depth="float32", transform=transform)
         return DataLoader(dataset, batch_size=64, num_workers=0)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from monai.utils import CommonKeys
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import MetricCollection
 from torchmetrics.classification import (
     BinaryAUROC,
@@ -20,6 +20,11 @@ from torchmetrics.classification import (
     BinaryPrecision,
     BinaryRecall,
 )
+
+from pneumo_monai.network import ResNet18
+from training.films import BOXES, BOXES_KNOWN, CLASS
+from training.objective import AuxiliaryHeads, auxiliary_loss, classification_loss
+from training.recipe import Objective
 
 __all__ = ["LINEAGE", "PneumoniaModule"]
 
@@ -34,12 +39,14 @@ class PneumoniaModule(pl.LightningModule):
 
     Parameters
     ----------
-    network : nn.Module
-        From (B, 1, H, W) to (B, 1) logits.
+    network : ResNet18
+        Changed in place.
     learning_rate, weight_decay : float
         Of Adam; the rate is the schedule's peak.
     warm_up_epochs : float
         Epochs over which the rate grows from nothing to its peak.
+    objective : Objective
+        What is minimised.
     positive_weight : float
         Weight of a positive film in the loss.
     lineage : list of dict
@@ -48,18 +55,20 @@ class PneumoniaModule(pl.LightningModule):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: ResNet18,
         *,
         learning_rate: float,
         weight_decay: float = 0.0,
         warm_up_epochs: float = 1.0,
+        objective: Objective | None = None,
         positive_weight: float = 1.0,
         lineage: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         # Convolutions of this network are a fifth faster on a CPU when channels lie last; on a GPU it is no loss.
         self.network = network.to(memory_format=torch.channels_last)
-        self.loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(positive_weight))
+        self.objective, self.positive_weight = objective or Objective(), positive_weight
+        self.heads = AuxiliaryHeads() if self.objective.is_auxiliary else None
         self.learning_rate, self.weight_decay, self.warm_up_epochs = learning_rate, weight_decay, warm_up_epochs
         self.lineage = lineage or []
         self.curves = MetricCollection(
@@ -77,16 +86,24 @@ class PneumoniaModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002 Lightning's signature
         """Return the loss of one batch."""
-        loss: Tensor = self.loss(self(batch[CommonKeys.IMAGE]), batch[CommonKeys.LABEL])
-        self.log(
-            "train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(batch[CommonKeys.LABEL])
-        )
+        image, labels = batch[CommonKeys.IMAGE], batch[CommonKeys.LABEL]
+        fine, coarse = self.network.pyramid(image.contiguous(memory_format=torch.channels_last))
+        loss = self._loss(self.network.classify(coarse), labels)
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(labels))
+        if self.heads is not None:
+            found = self.heads(fine, coarse)
+            extra = auxiliary_loss(found, batch[CLASS], batch[BOXES], batch[BOXES_KNOWN], self.objective)
+            self.log("train/auxiliary_loss", extra, on_step=False, on_epoch=True, batch_size=len(labels))
+            loss = loss + extra
         return loss
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return classification_loss(logits, labels, self.objective, positive_weight=self.positive_weight)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:  # noqa: ARG002 Lightning's signature
         """Collect logits; probabilities of 0.5 and more count as positive here, the operating point comes later."""
         logits, labels = self(batch[CommonKeys.IMAGE]), batch[CommonKeys.LABEL].int()
-        self.log("val/loss", self.loss(logits, labels.float()), prog_bar=True, batch_size=len(labels))
+        self.log("val/loss", self._loss(logits, labels.float()), prog_bar=True, batch_size=len(labels))
         # torchmetrics guesses from the range whether it sees logits: it takes those in [0, 1] for probabilities.
         probabilities = logits.sigmoid()
         for metric in (self.curves, self.decisions, self.confusion):
@@ -107,7 +124,7 @@ class PneumoniaModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return Adam and its schedule, stepped after each batch."""
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         total = int(self.trainer.estimated_stepping_batches)
         warm_up = self.warm_up_epochs * total / max(self.trainer.max_epochs or 1, 1)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.findings import View
+from pneumo_monai.geometry import SquareGeometry, Window
 
 __all__ = ["NORMAL", "NOT_NORMAL", "OPACITY", "Exam", "read_folder", "read_folders"]
 
@@ -57,6 +58,10 @@ class Exam:
         As the header states it; known once the file was read.
     content : str
         SHA-256 of the file; empty until the file was read.
+    rows, columns : int
+        Of the film; 0 until the file was read.
+    window : Window or None
+        What part of the film its cached square shows; None until the file was read.
     """
 
     patient_id: str
@@ -70,11 +75,20 @@ class Exam:
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     view: View = View.NOT_STATED
     content: str = ""
+    rows: int = 0
+    columns: int = 0
+    window: Window | None = None
 
     @property
     def group(self) -> str:
         """Data folder and label quality: films that may be judged together."""
         return f"{self.folder}/{self.label_quality}"
+
+    def geometry(self, size: int) -> SquareGeometry:
+        """Return where a square of `size` pixels a side lies on the film; the file must have been read."""
+        if self.window is None:
+            raise ValueError("the film was not read yet")
+        return SquareGeometry(rows=self.rows, columns=self.columns, size=size, window=self.window)
 
 
 def read_folders(folders: list[Path]) -> list[Exam]:

@@ -15,7 +15,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+)
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from pneumo_monai.errors import ConfigurationError
@@ -36,7 +42,15 @@ _log = logging.getLogger(__name__)
 
 
 def prepare(
-    recipe: Recipe, folders: list[Path], out: Path, *, weights: str, cache: Path, split: Path | None, workers: int
+    recipe: Recipe,
+    folders: list[Path],
+    out: Path,
+    *,
+    weights: str,
+    cache: Path,
+    split: Path | None,
+    workers: int,
+    lungs: Path | None = None,
 ) -> tuple[Films, PneumoniaModule]:
     """Make network, films and module, and write what the run is into its folder.
 
@@ -49,7 +63,7 @@ def prepare(
     network = ResNet18()
     lineage = initialise(network, weights)
     trained = sorted({person for run in lineage for person in run["persons"]})
-    films = Films(folders, recipe, cache=cache, split=split, trained=trained, workers=workers)
+    films = Films(folders, recipe, cache=cache, split=split, trained=trained, workers=workers, lungs=lungs)
     films.setup()
     out.mkdir(parents=True, exist_ok=True)
     recipe.write(out / "recipe.yaml")
@@ -62,6 +76,7 @@ def prepare(
                 "cache": str(cache.resolve()),
                 "mean": films.mean,
                 "std": films.std,
+                "lungs": str(lungs.resolve()) if lungs else None,
                 "description": description,
             },
             indent=2,
@@ -73,6 +88,7 @@ def prepare(
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         warm_up_epochs=recipe.warm_up_epochs,
+        objective=recipe.objective,
         positive_weight=films.positive_weight,
         lineage=[*lineage, {**description, "persons": persons}],
     )
@@ -111,6 +127,7 @@ def open_films(out: Path) -> Films:
         Recipe.read(out / "recipe.yaml", {}),
         cache=Path(stored["cache"]),
         split=out / "split.csv",
+        lungs=Path(stored["lungs"]) if stored.get("lungs") else None,
     )
     films.setup()
     films.mean, films.std = stored["mean"], stored["std"]
@@ -123,7 +140,13 @@ def build_trainer(recipe: Recipe, out: Path, *, progress: bool = True) -> pl.Tra
     best = ModelCheckpoint(filename=BEST.stem, monitor="val/auroc", mode="max", **kept)
     # `save_last` of the first would write only when the figure improves: a resume would lose epochs.
     last = ModelCheckpoint(filename=LAST.stem, **kept)
-    callbacks = [best, last, LearningRateMonitor("step"), *([RichProgressBar()] if progress else [])]
+    callbacks: list[pl.Callback] = [best, last, LearningRateMonitor("step")]
+    if recipe.ema_decay > 0.0:
+        callbacks.append(EMAWeightAveraging(decay=recipe.ema_decay))
+    if recipe.patience is not None:
+        callbacks.append(EarlyStopping("val/auroc", mode="max", patience=recipe.patience))
+    if progress:
+        callbacks.append(RichProgressBar())
     return pl.Trainer(
         max_epochs=recipe.epochs,
         gradient_clip_val=recipe.gradient_clip,
@@ -133,5 +156,7 @@ def build_trainer(recipe: Recipe, out: Path, *, progress: bool = True) -> pl.Tra
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        # The films of the next epoch may have another size.
+        reload_dataloaders_every_n_epochs=1 if recipe.progressive else 0,
         log_every_n_steps=1,
     )

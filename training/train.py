@@ -22,6 +22,9 @@ def train(
     weights: Annotated[
         str, typer.Option(help="imagenet, none, or a file: state dict, checkpoint or model.pt.")
     ] = "imagenet",
+    lungs: Annotated[
+        Path | None, typer.Option(help="lungs.pt of training.segment: films are cut to their lungs.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the run's last checkpoint.")] = False,
     split: Annotated[
         Path | None, typer.Option(help="split.csv of an earlier run, to hold out the same persons.")
@@ -50,7 +53,14 @@ def train(
     # Orientation and spacing of these squares mean nothing; carrying them along takes a third of the loading time.
     set_track_meta(False)
     films, module = prepare(
-        recipe, data, out, weights=weights, cache=cache or out / "cache", split=split, workers=workers
+        recipe,
+        data,
+        out,
+        weights=weights,
+        cache=cache or out / "cache",
+        split=split,
+        workers=workers,
+        lungs=lungs,
     )
     trainer = build_trainer(recipe, out)
     trainer.fit(module, datamodule=films, ckpt_path=str(last) if resume else None)

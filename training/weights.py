@@ -87,7 +87,7 @@ def fold_to_gray(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _is_weight(name: str, value: object) -> bool:
     """Whether an entry belongs to the network: a checkpoint also holds the state of loss and metrics."""
-    return isinstance(value, Tensor) and not name.startswith(("loss.", "curves.", "decisions.", "confusion."))
+    return isinstance(value, Tensor) and not name.startswith(("heads.", "curves.", "decisions.", "confusion."))
 
 
 def _imagenet() -> dict[str, Any]:

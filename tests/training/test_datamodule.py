@@ -17,8 +17,9 @@ from pneumo_monai.pixels import read_film
 from pneumo_monai.transforms import preprocessing
 from tests.training.conftest import RECIPE, Challenge, write_film
 from training.cache import PixelCache
-from training.datamodule import INDEX, Draws, Films
-from training.records import read_folder
+from training.datamodule import Films
+from training.films import BOXES, BOXES_KNOWN, CLASS, CLASSES, INDEX, Draws, boxes_square
+from training.records import NORMAL, OPACITY, Exam, read_folder
 from training.split import Part
 
 
@@ -133,9 +134,25 @@ def test_a_film_in_two_folders_is_read_from_both(challenge: Challenge, tmp_path:
     assert len({exam.person for exam in films.exams}) == 12
 
 
+def exams_of(groups: list[str], targets: list[int] | None = None) -> list[Exam]:
+    return [
+        Exam(
+            patient_id=str(place),
+            folder=group,
+            path=Path(f"{place}.dcm"),
+            person=str(place),
+            source="drawn",
+            label_quality="exact",
+            klass=OPACITY if target else NORMAL,
+            target=target,
+        )
+        for place, (group, target) in enumerate(zip(groups, targets or [0] * len(groups), strict=True))
+    ]
+
+
 def test_draws_give_each_group_its_share() -> None:
-    groups = ["large"] * 90 + ["small"] * 10
-    draws = Draws(groups, shares={"large": 1, "small": 1}, count=40, seed=0)
+    exams = exams_of(["large"] * 90 + ["small"] * 10)
+    draws = Draws(exams, shares={"large/exact": 1, "small/exact": 1}, count=40, seed=0)
     places = [place for place, _ in draws]
     assert len(places) == len(draws) == 40
     small = [place for place in places if place >= 90]
@@ -144,7 +161,7 @@ def test_draws_give_each_group_its_share() -> None:
 
 
 def test_draws_without_shares_take_every_film_once() -> None:
-    draws = Draws(["a"] * 5 + ["b"] * 3, shares={}, count=8, seed=0)
+    draws = Draws(exams_of(["a"] * 5 + ["b"] * 3, [0, 1, 0, 0, 1, 1, 1, 1]), shares={}, count=8, seed=0)
     assert sorted(place for place, _ in draws) == list(range(8))
     before = list(draws)
     draws.set_epoch(1)
@@ -153,6 +170,52 @@ def test_draws_without_shares_take_every_film_once() -> None:
     assert list(draws) == before
 
 
+def test_balanced_draws_hold_as_many_positive_as_negative_films() -> None:
+    exams = exams_of(["a"] * 40 + ["one-class"] * 10, [1] * 4 + [0] * 46)
+    draws = Draws(exams, shares={}, count=50, seed=0, is_balanced=True)
+    places = [place for place, _ in draws]
+    assert sum(place < 4 for place in places) == 20
+    assert sum(place >= 40 for place in places) == 10
+    assert draws.positives == {"a/exact": 20, "one-class/exact": 0}
+
+
 def test_a_share_of_an_unknown_group_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="no training film is in c"):
-        Draws(["a", "b"], shares={"c": 1.0}, count=2, seed=0)
+        Draws(exams_of(["a", "b"]), shares={"c": 1.0}, count=2, seed=0)
+
+
+def test_boxes_go_through_the_same_augmentation_as_their_film(challenge: Challenge, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"size": 64})
+    films = Films([challenge()], recipe, cache=tmp_path / "cache")
+    films.setup()
+    dataset = films.train_dataloader().dataset
+    for place, exam in enumerate(dataset.exams):
+        item = dataset[place, 5]
+        assert item[BOXES].shape == (1, 4, 4)
+        assert item[BOXES_KNOWN] == 1.0
+        assert CLASSES[item[CLASS]] == exam.klass
+        if exam.target:
+            # The drawn opacity is the box: where the film is bright, there is the box.
+            bright = torch.nn.functional.avg_pool2d(item[CommonKeys.IMAGE], 16)
+            assert item[BOXES].max() > 0.2
+            assert np.corrcoef(bright.flatten(), item[BOXES].flatten())[0, 1] > 0.6
+        else:
+            assert not item[BOXES].any()
+
+
+def test_boxes_lie_on_the_square_where_they_lie_on_the_film(films: Films) -> None:
+    exam = next(exam for exam in films.exams if exam.target)
+    drawn = boxes_square(exam, 48)
+    # Films of 48 x 40 pixels, padded by 4 columns on both sides; the box is 10 to 26 in both directions.
+    assert drawn[12, 16] == drawn[24, 28] == 255
+    assert drawn[8, 16] == drawn[12, 12] == drawn[28, 28] == 0
+
+
+def test_the_training_size_follows_the_epoch(challenge: Challenge, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"size": 64, "epochs": 4, "progressive": {0: 32, 2: 64}})
+    films = Films([challenge()], recipe, cache=tmp_path / "cache")
+    films.setup()
+    assert [recipe.size_at(epoch) for epoch in range(4)] == [32, 32, 64, 64]
+    assert recipe.sizes == [32, 64]
+    assert next(iter(films.train_dataloader()))[CommonKeys.IMAGE].shape[-1] == 32
+    assert next(iter(films.val_dataloader()))[CommonKeys.IMAGE].shape[-1] == 64
