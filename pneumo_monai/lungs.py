@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import label
 from torch import Tensor, nn
 
 from pneumo_monai.geometry import Window
@@ -115,15 +116,8 @@ def _grown(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 def _pieces(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Keep the two largest connected pieces, the second only if it is not far smaller than the first."""
-    inside = torch.from_numpy(mask.astype(np.float32))[None]
-    # Each pixel starts with a number of its own; the largest number floods its piece.
-    labels = torch.arange(1, mask.size + 1, dtype=torch.float32).reshape(1, *mask.shape) * inside
-    while True:
-        flooded = torch.nn.functional.max_pool2d(labels, 3, stride=1, padding=1) * inside
-        if torch.equal(flooded, labels):
-            break
-        labels = flooded
-    numbers, sizes = np.unique(labels.numpy()[0][mask], return_counts=True)
-    largest = np.argsort(sizes)[::-1][:2]
-    kept = [numbers[place] for place in largest if sizes[place] >= _LEAST_SHARE * sizes[largest[0]]]
-    return np.isin(labels.numpy()[0], kept) & mask
+    pieces, _ = label(mask, structure=np.ones((3, 3)))
+    sizes = np.bincount(pieces.ravel())[1:]
+    largest = np.argsort(sizes, kind="stable")[::-1][:2]
+    kept = [place + 1 for place in largest if sizes[place] >= _LEAST_SHARE * sizes[largest[0]]]
+    return np.isin(pieces, kept)

@@ -26,6 +26,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pydicom
+import torch
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 from rich.progress import track
@@ -171,7 +172,10 @@ def _mapper(workers: int) -> Iterator[Callable[..., Iterable[_Entry]]]:
     if workers == 0:
         yield map
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    # One thread each: processes that all use every core wait for each other ten times as long as they compute.
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
         yield lambda function, jobs: pool.map(function, jobs, chunksize=32)
 
 
