@@ -28,17 +28,23 @@ FIGURES = {
     "specificity": "specificity",
     "precision": "precision",
     "f1": "F1",
+    "ppv_at_prevalence": "PPV at that prevalence",
+    "npv_at_prevalence": "NPV at that prevalence",
     "brier": "Brier score",
-    "calibration_slope": "calibration slope",
-    "calibration_intercept": "calibration intercept",
 }
 """Titles of figures; another one is called by its key."""
 
 TABLES = (
     ("auroc", "average_precision", "sensitivity", "specificity"),
-    ("precision", "f1", "brier", "calibration_slope", "calibration_intercept"),
+    ("precision", "f1", "ppv_at_prevalence", "npv_at_prevalence"),
+    ("brier", "calibration_slope", "calibration_intercept", "calibration_in_the_large"),
 )
-"""Figures side by side; what is in none of them makes a table of its own."""
+"""Figures side by side. A section of figures makes a table of its own, and so do all that nothing else names."""
+
+TOLD_ELSEWHERE = {"test", "validation", "calibration", "operating_point"}
+"""Keys of the evaluation that stand in other chapters, or are of films that were chosen on."""
+
+CONFUSION = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 ETHICS = (
     "A finding is a number computed from one film. No person has read it, and it must not decide about a patient. A "
@@ -191,17 +197,17 @@ def _network(section: dict[str, Any] | None) -> list[str]:
 
 def _decision(contract: dict[str, Any]) -> list[str]:
     point, calibration = contract["operating_point"], contract["calibration"]
+    rule = contract["evaluation"].get("operating_point", {}).get("chosen") or f"{point['name']} on the validation films"
     return [
         f"Platt scaling, probability = sigmoid({calibration['slope']:.4f} * logit {calibration['intercept']:+.4f}), "
         f"fitted on {calibration['fitted_on']}.",
-        f"A film is called positive at a probability of {point['threshold']:.4f} or more. The rule is {point['name']} "
-        f"on the validation films; there it has sensitivity {point['sensitivity']:.3f} and specificity "
-        f"{point['specificity']:.3f}.",
+        f"A film is called positive at a probability of {point['threshold']:.4f} or more. The rule: {rule}. There it "
+        f"has sensitivity {point['sensitivity']:.3f} and specificity {point['specificity']:.3f}.",
     ]
 
 
 def _evaluation(evaluation: dict[str, Any]) -> list[str]:
-    told = {key: value for key, value in evaluation.items() if key not in {"test", "validation", "operating_point"}}
+    told = {key: value for key, value in evaluation.items() if key not in TOLD_ELSEWHERE}
     blocks = [_bullets(f"{_title(path)}: {text}." for path, text in _leaves(told))]
     for group, subsets in evaluation.get("test", {}).items():
         shown = {name: values for name, values in subsets.items() if "exams" in values}
@@ -211,28 +217,46 @@ def _evaluation(evaluation: dict[str, Any]) -> list[str]:
 
 def _figures(subsets: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Yield the tables of one group: a row for each subset, a column for each figure that any of them has."""
-    known = [key for keys in TABLES for key in keys]
-    found = {key: None for values in subsets.values() for key, value in values.items() if _is_figure(value)}
-    for place, keys in enumerate((*TABLES, tuple(key for key in found if key not in known))):
-        columns = [key for key in keys if key in found]
-        if not columns and place:
-            continue
-        rows = [
-            (name, *(_counts(values) if not place else []), *(_figure(values.get(key)) for key in columns))
-            for name, values in subsets.items()
-        ]
-        counted = ["persons", "exams (positive)"] if not place else []
-        yield _table(["films", *counted, *map(_title, columns)], rows)
+    whole = next(iter(subsets.values()), {})
+    yield _figure_table(subsets, TABLES[0], counts=("persons", "exams (positive)"))
+    for keys in TABLES[1:]:
+        yield from _optional_table(subsets, keys)
+    for section, values in whole.items():
+        if isinstance(values, dict) and not _is_figure(values) and any(map(_is_figure, values.values())):
+            inside = {name: subset.get(section, {}) for name, subset in subsets.items()}
+            yield f"{_title(section).capitalize()}:"
+            yield from _optional_table(inside, _keys(inside))
+    # Recall is sensitivity by another name.
+    known = {"recall", *(key for keys in TABLES for key in keys)}
+    yield from _optional_table(subsets, [key for key in _keys(subsets) if key not in known])
     confusion = [
-        (name, *(str(values["confusion_matrix"][key]) for key in _CONFUSION))
+        (name, *(str(values["confusion_matrix"][key]) for key in CONFUSION))
         for name, values in subsets.items()
         if "confusion_matrix" in values
     ]
     if confusion:
-        yield _table(["films", *map(_title, _CONFUSION)], confusion)
+        yield _table(["films", *map(_title, CONFUSION)], confusion)
 
 
-_CONFUSION = ("true_positive", "false_positive", "false_negative", "true_negative")
+def _keys(subsets: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the keys of the figures that any subset has, in their order."""
+    return list({key: None for values in subsets.values() for key, value in values.items() if _is_figure(value)})
+
+
+def _optional_table(subsets: dict[str, dict[str, Any]], keys: Iterable[str]) -> Iterator[str]:
+    if set(keys).intersection(_keys(subsets)):
+        yield _figure_table(subsets, keys)
+
+
+def _figure_table(subsets: dict[str, dict[str, Any]], keys: Iterable[str], *, counts: tuple[str, ...] = ()) -> str:
+    found = _keys(subsets)
+    columns = [key for key in keys if key in found]
+    rows = [
+        (name, *(_counts(values) if counts else []), *(_figure(values.get(key)) for key in columns))
+        for name, values in subsets.items()
+        if counts or any(key in values for key in columns)
+    ]
+    return _table(["films", *counts, *map(_title, columns)], rows)
 
 
 def _counts(values: dict[str, Any]) -> list[str]:
@@ -248,7 +272,7 @@ def _figure(value: Any) -> str:
 
 
 def _leaves(section: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every text, number and figure below a section with the way to it; lists, such as curves, are left out."""
+    """Yield every text, number and figure below a section with the way to it; no lists of numbers, which are curves."""
     for key, value in section.items():
         here = f"{path}, {key}" if path else key
         if _is_figure(value):
@@ -260,6 +284,8 @@ def _leaves(section: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]
             yield here, f"{value:.4g}"
         elif isinstance(value, str | int):
             yield here, str(value)
+        elif isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
+            yield here, ", ".join(value)
 
 
 def _title(key: str) -> str:

@@ -50,25 +50,39 @@ def test_every_figure_of_the_test_part_is_on_the_card(described: dict[str, Any])
                 assert "{value:.3f} ({low:.3f} to {high:.3f})".format(**figure) in rows
 
 
-def test_sections_and_figures_that_come_later_have_their_place(described: dict[str, Any]) -> None:
+def test_sections_and_figures_that_not_every_bundle_has_have_their_place(described: dict[str, Any]) -> None:
     figure = {"value": 0.731, "low": 0.702, "high": 0.755}
+    shown = "0.731 (0.702 to 0.755)"
     contract = described["pneumo_monai"]
     contract["gate"] = {"weights_sha256": "0" * 64, "threshold": 0.25, "false_refusals": {"test": figure}}
     contract["lungs"] = {"weights_sha256": "1" * 64, "dice": {"test": {"films": {"all": {"exams": 31, **figure}}}}}
-    (group, *_) = contract["evaluation"]["test"]
-    subsets = contract["evaluation"]["test"][group]
-    subsets["all"] |= {"brier": figure, "calibration_slope": figure, "pointing_game": figure}
-    subsets["female, 18 to 39"] = {"exams": 5, "persons": 4, "positive": 0, "specificity": figure}
-    contract["evaluation"]["localisation"] = {"boxes": {"pointing game": figure}, "curve": [1, 2, 3]}
+    evaluation = contract["evaluation"]
+    evaluation |= {"mix": {"weighed": ["a/b", "c/d"], "classes": {"Normal": 8851}}, "prevalence": 0.05, "curve": [1, 2]}
+    evaluation["operating_point"]["chosen"] = "the highest threshold of them all"
+    (group, *_) = evaluation["test"]
+    subsets = evaluation["test"][group]
+    subsets["all"] |= {"brier": figure, "calibration_slope": figure, "recall": figure, "novel_index": figure}
+    subsets["all"] |= {"by": "", "classes": {"Normal": 3}, "before_calibration": {"brier": figure}}
+    subsets["all"]["localisation"] = {"films": 7, "pointing_game": figure}
+    subsets["sex F"] = {"exams": 5, "persons": 4, "positive": 0, "specificity": figure}
     text = card(described)
-    shown = "0.731 (0.702 to 0.755)"
-    assert f"| false_refusals, test | {shown} |" in text
-    assert f"| dice, test, films, all | {shown}, 31 exams |" in text
-    assert f"| weights_sha256 | `{'0' * 64}` |" in text
-    assert f"- localisation, boxes, pointing game: {shown}." in text
-    assert "| films | precision | F1 | Brier score | calibration slope |" in text
-    assert f"| female, 18 to 39 | 4 | 5 (0) |  |  |  | {shown} |" in text
-    assert "| films | pointing game |" in text
+    for line in (
+        f"| false_refusals, test | {shown} |",
+        f"| dice, test, films, all | {shown}, 31 exams |",
+        f"| weights_sha256 | `{'0' * 64}` |",
+        "- mix, weighed: a/b, c/d.",
+        "- mix, classes, Normal: 8851.",
+        "- prevalence: 0.05.",
+        f"| sex F | 4 | 5 (0) |  |  |  | {shown} |",
+        "| films | Brier score | calibration slope |",
+        "| films | novel index |",
+    ):
+        assert f"\n{line}\n" in text
+    assert "The rule: the highest threshold of them all." in text
+    assert f"Before calibration:\n\n| films | Brier score |\n| --- | --- |\n| all | {shown} |" in text
+    assert f"Localisation:\n\n| films | pointing game |\n| --- | --- |\n| all | {shown} |" in text
+    assert "recall" not in text
+    assert "curve" not in text
 
 
 def test_every_table_is_one(described: dict[str, Any]) -> None:
