@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints/train.txt
 	@echo "Installing into $(VENV): about 3 GB to download and 6.5 GB on disk, most of it PyTorch with its CUDA libraries."
 	@echo "A runtime without training and CUDA needs 1.5 GB: docs/install.md."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/train.txt --editable '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/train.txt --editable '.[train,onnx,dev]'
 	@touch $@
 
 demo: install

@@ -3,8 +3,10 @@
 import json
 import logging
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -12,15 +14,38 @@ import typer
 from pneumo_monai.bundle import Bundle, sha256
 from pneumo_monai.errors import ConfigurationError
 from training.assess import Assessment, assess
+from training.card import card
 from training.entry import start
 from training.evaluate import write_assessment
-from training.metadata import card, contract, inference, metadata
+from training.metadata import contract, inference, metadata
 
-__all__ = ["write_bundle"]
+__all__ = ["MAX_WEIGHTS", "ExtraNetwork", "lung_network", "write_bundle"]
+
+MAX_WEIGHTS = 50_000_000
+"""Bytes that the weights of a bundle may have together."""
 
 LICENSE = Path(__file__).parents[1] / "LICENSE"
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraNetwork:
+    """A network of the bundle beside the classifier: ``models/<key>.pt``, and `key` in the contract.
+
+    Attributes
+    ----------
+    key : str
+        Its section of `Contract`.
+    weights : Path
+        State dict, which is copied.
+    described : dict
+        What the section says beside the file's SHA-256.
+    """
+
+    key: str
+    weights: Path
+    described: dict[str, Any] = field(default_factory=dict)
 
 
 def export(
@@ -37,15 +62,54 @@ def export(
     _log.info("%s %s, uid %s, stands in %s", bundle.name, bundle.version, bundle.identity.uid, out)
 
 
-def write_bundle(assessment: Assessment, out: Path, *, name: str, version: str, changelog: str) -> Bundle:
-    """Write a bundle and load it again.
-
-    The bundle is written beside its place and renamed, so that a service never loads half of one.
+def lung_network(weights: Path) -> ExtraNetwork:
+    """Return the segmentation that the run's films were cut by, and the Dice that `training.segment` measured.
 
     Raises
     ------
     ConfigurationError
-        `out` holds something that is no bundle.
+        There is no dice.json beside the weights.
+    """
+    figures = weights.with_name("dice.json")
+    try:
+        return ExtraNetwork(
+            key="lungs", weights=weights, described={"dice": json.loads(figures.read_text(encoding="utf-8"))}
+        )
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{figures} is missing: a bundle says how well it finds the lungs; measure with training.segment"
+        ) from None
+
+
+def write_bundle(
+    assessment: Assessment,
+    out: Path,
+    *,
+    name: str,
+    version: str,
+    changelog: str,
+    extras: Sequence[ExtraNetwork] = (),
+) -> Bundle:
+    """Write a bundle and load it again.
+
+    The bundle is written beside its place and renamed, so that a service never loads half of one. What an older bundle
+    there says of its versions goes on below the new one.
+
+    Parameters
+    ----------
+    assessment : Assessment
+        The classifier and what was measured with it.
+    out : Path
+        Folder of the bundle.
+    name, version, changelog : str
+        Of this model.
+    extras : sequence of ExtraNetwork
+        Networks beside the classifier and the segmentation that the run's films were cut by.
+
+    Raises
+    ------
+    ConfigurationError
+        `out` holds something that is no bundle, or a weights file is missing, or they are too large together.
     """
     if out.exists() and any(out.iterdir()) and not (out / "configs" / "metadata.json").is_file():
         raise ConfigurationError(f"--out {out} holds other files; give a new folder, or that of an older bundle")
@@ -55,16 +119,47 @@ def write_bundle(assessment: Assessment, out: Path, *, name: str, version: str, 
         (draft / folder).mkdir(parents=True)
     weights = draft / "models" / "model.pt"
     torch.save(assessment.state, weights)
-    shipped = contract(assessment, weights_sha256=sha256(weights))
-    described = metadata(assessment, shipped, name=name, release=version, changelog=changelog)
+    lungs = assessment.films.lungs
+    networks = [*([lung_network(lungs)] if lungs else []), *extras]
+    sections = {extra.key: _copy(extra, draft / "models") for extra in networks}
+    _check_size(draft / "models")
+    shipped = contract(assessment, weights_sha256=sha256(weights), sections=sections)
+    versions = {version: changelog, **{key: text for key, text in _versions(out).items() if key != version}}
+    described = metadata(assessment, shipped, name=name, release=version, changelog=versions)
     (draft / "configs" / "metadata.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    (draft / "configs" / "inference.json").write_text(json.dumps(inference(shipped), indent=2) + "\n", encoding="utf-8")
+    (draft / "configs" / "inference.json").write_text(json.dumps(inference(), indent=2) + "\n", encoding="utf-8")
     (draft / "docs" / "README.md").write_text(card(described), encoding="utf-8")
     shutil.copyfile(LICENSE, draft / "LICENSE")
     Bundle(draft)
     shutil.rmtree(out, ignore_errors=True)
     draft.rename(out)
     return Bundle(out)
+
+
+def _versions(out: Path) -> dict[str, str]:
+    """Return the changelog of the bundle that is replaced; empty where there is none."""
+    older = out / "configs" / "metadata.json"
+    return dict(json.loads(older.read_text(encoding="utf-8"))["changelog"]) if older.is_file() else {}
+
+
+def _copy(extra: ExtraNetwork, models: Path) -> dict[str, Any]:
+    """Copy a network's weights and return its section of the contract."""
+    file = models / f"{extra.key}.pt"
+    try:
+        shutil.copyfile(extra.weights, file)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{extra.weights} is missing: the run needs it as its {extra.key} network") from None
+    return {"weights_sha256": sha256(file), **extra.described}
+
+
+def _check_size(models: Path) -> None:
+    sizes = {file.name: file.stat().st_size for file in sorted(models.iterdir())}
+    if (total := sum(sizes.values())) > MAX_WEIGHTS:
+        listed = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in sizes.items())
+        raise ConfigurationError(
+            f"the weights have {total / 1e6:.1f} MB together ({listed}), a bundle may have {MAX_WEIGHTS / 1e6:.0f}; "
+            "save them as float16, or train a smaller network"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The text of a bundle: metadata.json, inference.json and the short model card, made from what was measured."""
+"""What a bundle says of itself: metadata.json, made from what was measured, and inference.json."""
 
 from importlib.metadata import version
 from typing import Any
@@ -7,9 +7,10 @@ from pneumo_monai.bundle import Contract, Preprocessing
 from training.assess import SENSITIVITY, Assessment
 from training.augmentation import DESCRIPTION
 
-__all__ = ["card", "contract", "inference", "metadata"]
+__all__ = ["contract", "inference", "metadata"]
 
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+"""Named because `monai.bundle` wants a URL; what the bundle is held to is `training.schema`."""
 
 SOURCES = {
     "rsna": "RSNA Pneumonia Detection Challenge (2018)",
@@ -18,24 +19,64 @@ SOURCES = {
 }
 """Attribution of the `source` values of patients.csv; another value stands for itself."""
 
+CITATIONS = {
+    "rsna": (
+        "RSNA Pneumonia Detection Challenge (2018): Shih et al. Augmenting the NIH Chest Radiograph Dataset with "
+        "Expert Annotations of Possible Pneumonia. Radiology: Artificial Intelligence 2019. "
+        "https://doi.org/10.1148/ryai.2019180041. Labels by readers of RSNA and the Society of Thoracic Radiology"
+    ),
+    "nih": (
+        "ChestX-ray14: Wang et al. ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks. CVPR 2017. "
+        "https://doi.org/10.1109/CVPR.2017.369. The NIH Clinical Center provided the films"
+    ),
+    "kermany": (
+        "Kermany et al. Identifying Medical Diagnoses and Treatable Diseases by Image-Based Deep Learning. Cell 2018. "
+        "https://doi.org/10.1016/j.cell.2018.02.010 (CC BY 4.0)"
+    ),
+}
+"""How the owners of the data want it cited."""
+
 INTENDED_USE = (
     "Research use only; not a medical device. Estimates the probability that a frontal chest radiograph (AP or PA) of "
-    "an adult shows an opacity suspicious for pneumonia. Not for diagnosis, not for children, not for lateral films."
+    "an adult (18 and over) shows an opacity suspicious for pneumonia. Not for diagnosis, not for children, not for "
+    "lateral films."
 )
 
-LIMITS = (
+LIMITATIONS = (
     "The label is what readers of the RSNA challenge call lung opacity suspicious for pneumonia, seen on one film and "
-    "without clinical data; an infiltrate is not a proof of pneumonia. View, source and prevalence of the training "
-    "films influence the result: measure on local films before any use. Probabilities are calibrated to the "
-    "prevalence of the validation films, which is far above that of most departments."
+    "without clinical data; an infiltrate is not a proof of pneumonia.",
+    "View, source and prevalence of the training films influence the result: measure on local films before any use.",
+    "Probabilities are calibrated to the mix of the validation films; where pneumonia is rarer they are too high.",
+    "Intended for adults (18 and over); not to be used on films of children.",
+)
+
+ONE_HOSPITAL = (
+    "The films of the RSNA challenge and of ChestX-ray14 come from one hospital. Other hospitals, makers of X-ray "
+    "units and populations were not measured."
+)
+
+LUNGS_ONLY = (
+    "Only the lung fields are read, as the segmentation finds them: what it takes for no lung, such as a lobe that is "
+    "white as a whole, is not seen."
 )
 
 
-def contract(assessment: Assessment, *, weights_sha256: str) -> Contract:
-    """Return the part of metadata.json that the service reads."""
+def contract(assessment: Assessment, *, weights_sha256: str, sections: dict[str, dict[str, Any]]) -> Contract:
+    """Return the part of metadata.json that the service reads.
+
+    Parameters
+    ----------
+    assessment : Assessment
+        What was measured.
+    weights_sha256 : str
+        Of model.pt.
+    sections : dict of str to dict
+        Of the other networks of the bundle, each under its key.
+    """
     films, point = assessment.films, assessment.operating_point
     return Contract(
         weights_sha256=weights_sha256,
+        **sections,
         preprocessing=Preprocessing(size=films.recipe.size, mean=films.mean, std=films.std),
         calibration=assessment.calibration,
         operating_point={
@@ -62,16 +103,18 @@ def contract(assessment: Assessment, *, weights_sha256: str) -> Contract:
     )
 
 
-def metadata(assessment: Assessment, shipped: Contract, *, name: str, release: str, changelog: str) -> dict[str, Any]:
+def metadata(
+    assessment: Assessment, shipped: Contract, *, name: str, release: str, changelog: dict[str, str]
+) -> dict[str, Any]:
     """Return metadata.json: MONAI's fields and the contract."""
     size = shipped.preprocessing.size
-    sources = sorted({SOURCES.get(source, source) for run in assessment.lineage for source in run["sources"]})
+    sources = sorted({source for run in assessment.lineage for source in run["sources"]})
     plane = {"spatial_shape": [size, size], "dtype": "float32", "is_patch_data": False, "num_channels": 1}
     return {
         "schema": SCHEMA,
         "name": name,
         "version": release,
-        "changelog": {release: changelog},
+        "changelog": changelog,
         "monai_version": version("monai"),
         "pytorch_version": version("torch"),
         "numpy_version": version("numpy"),
@@ -80,12 +123,23 @@ def metadata(assessment: Assessment, shipped: Contract, *, name: str, release: s
         "task": "Opacity suspicious for pneumonia on a frontal chest radiograph",
         "description": (
             "ResNet18 for one grayscale channel and one logit; its class activation map is exact (global average "
-            "pooling and one linear layer). " + LIMITS
+            "pooling and one linear layer). "
+            + (
+                "A small U-Net finds the lungs, and films are cut to them before they are read."
+                if shipped.lungs
+                else "Films are read whole."
+            )
         ),
         "authors": "The pneumo-monai authors",
         "copyright": "Copyright the pneumo-monai authors; Apache-2.0",
         "intended_use": INTENDED_USE,
-        "data_source": "; ".join(sources),
+        "limitations": [
+            *LIMITATIONS,
+            *([ONE_HOSPITAL] if {"rsna", "nih"}.issuperset(sources) else []),
+            *([LUNGS_ONLY] if shipped.lungs else []),
+        ],
+        "data_source": "; ".join(sorted(SOURCES.get(source, source) for source in sources)),
+        "data_citations": [CITATIONS[source] for source in sources if source in CITATIONS],
         "data_type": "DICOM",
         "image_classes": "one channel, displayed values in [0, 1], normalised with mean and standard deviation",
         "label_classes": "1: lung opacity suspicious for pneumonia, 0: none",
@@ -112,6 +166,7 @@ def metadata(assessment: Assessment, shipped: Contract, *, name: str, release: s
                 "pred": {
                     "type": "probabilities",
                     "format": "classes",
+                    "modality": "n/a",
                     **plane,
                     "spatial_shape": [1],
                     "value_range": [],
@@ -123,56 +178,35 @@ def metadata(assessment: Assessment, shipped: Contract, *, name: str, release: s
     }
 
 
-def inference(shipped: Contract) -> dict[str, Any]:
-    """Return inference.json: what `monai.bundle.ConfigParser` instantiates."""
+def inference() -> dict[str, Any]:
+    """Return inference.json, which `monai.bundle` runs: the stages of the service, from a folder to probabilities.
+
+    It holds no constant of its own; what was measured stands in metadata.json, from where `Engine` takes it.
+    """
     return {
+        "imports": ["$import json", "$from pathlib import Path"],
+        "bundle_root": ".",
+        "dataset_dir": "films",
+        "output": "predictions.json",
+        "device": {"_target_": "pneumo_monai.engine.choose_device", "wish": "auto"},
         "network_def": {"_target_": "pneumo_monai.network.ResNet18"},
-        "preprocessing": {
-            "_target_": "pneumo_monai.transforms.preprocessing",
-            **shipped.preprocessing.model_dump(),
-        },
+        "bundle": {"_target_": "pneumo_monai.bundle.Bundle", "path": "$Path(@bundle_root)"},
+        "engine": {"_target_": "pneumo_monai.engine.Engine", "bundle": "@bundle", "device": "@device"},
+        "preprocessing": "$lambda film: @engine.prepare(film).tensor",
+        "inferer": "$@engine.read",
+        "reading": {"_target_": "pneumo_monai.reading.Reading", "engine": "@engine"},
+        "dataset": {"_target_": "pneumo_monai.folder.find_studies", "folder": "$Path(@dataset_dir)"},
+        "read": "$lambda study: @reading.infer(@reading.preprocess(@reading.gate(@reading.load(study))))",
+        "describe": (
+            "$lambda film: {'film': film.path.name, 'probability': film.finding and film.finding.probability, "
+            "'present': film.finding and film.finding.present, 'refused': film.refused and str(film.refused), "
+            "'failed': film.failed}"
+        ),
+        "run": (
+            "$Path(@output).write_text("
+            "json.dumps([@describe(film) for study in @dataset for film in @read(study).films], indent=2))"
+        ),
     }
-
-
-def card(described: dict[str, Any]) -> str:
-    """Return docs/README.md, a short model card that says nothing metadata.json does not."""
-    part = described["pneumo_monai"]
-    point, calibration = part["operating_point"], part["calibration"]
-    lines = [
-        f"# {described['name']} {described['version']}",
-        "",
-        described["intended_use"],
-        "",
-        described["description"],
-        "",
-        "## Training",
-        "",
-        part["training"]["notes"],
-        "",
-        f"Data: {described['data_source']}.",
-        "",
-        "## Decision",
-        "",
-        f"Platt calibration, fitted on {calibration['fitted_on']}. Present at a probability of "
-        f"{point['threshold']:.3f} or more ({point['name']}): on those films sensitivity {point['sensitivity']:.3f}, "
-        f"specificity {point['specificity']:.3f}.",
-        "",
-        "## Test part",
-        "",
-        f"{part['evaluation']['split'].capitalize()}. Intervals: {part['evaluation']['intervals']}.",
-        "",
-        "| films | exams (positive) | AUROC | average precision | sensitivity | specificity |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for group, subsets in part["evaluation"]["test"].items():
-        for name, values in subsets.items():
-            cells = [_cell(values, key) for key in ("auroc", "average_precision", "sensitivity", "specificity")]
-            lines.append(f"| {group}, {name} | {values['exams']} ({values['positive']}) | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(values: dict[str, Any], key: str) -> str:
-    return "" if key not in values else "{value:.3f} ({low:.3f} to {high:.3f})".format(**values[key])
 
 
 def _headlines(assessment: Assessment) -> dict[str, float]:

@@ -7,7 +7,6 @@ import pydicom
 import pytest
 import pytorch_lightning as pl
 import torch
-from monai.bundle import ConfigParser
 from monai.utils import CommonKeys
 
 from pneumo_monai.bundle import Bundle
@@ -134,26 +133,6 @@ def test_the_engine_reads_the_exported_bundle_as_the_network_was_measured(
         logit, _ = engine.read(serve(read_film(pydicom.dcmread(reading.exam.path))))
         assert logit == pytest.approx(reading.logit, abs=1e-4)
         assert calibrated(logit, bundle.contract.calibration) == pytest.approx(reading.probability, abs=1e-4)
-
-
-def test_the_bundle_is_one_of_monai(assessment: Assessment, tmp_path: Path) -> None:
-    path = tmp_path / "bundle"
-    write_bundle(assessment, path, name="drawn", version="1.2.3", changelog="Drawn.")
-    parser = ConfigParser()
-    parser.read_config(path / "configs" / "inference.json")
-    network = parser.get_parsed_content("network_def")
-    state = torch.load(path / "models" / "model.pt", weights_only=True)
-    assert all(value.dtype == torch.float16 for value in state.values() if value.is_floating_point())
-    network.load_state_dict(state)
-    size = RECIPE.size
-    assert parser.get_parsed_content("preprocessing")(torch.zeros(2 * size, size).numpy()).shape == (1, size, size)
-    described = json.loads((path / "configs" / "metadata.json").read_text())
-    assert described["changelog"] == {"1.2.3": "Drawn."}
-    assert described["network_data_format"]["inputs"]["image"]["spatial_shape"] == [size, size]
-    runs = described["pneumo_monai"]["training"]["runs"]
-    assert "persons" not in runs[0]
-    assert "Research use only" in (path / "docs" / "README.md").read_text()
-    assert (path / "LICENSE").is_file()
 
 
 def test_an_older_bundle_is_replaced_and_other_files_are_not(assessment: Assessment, tmp_path: Path) -> None:
