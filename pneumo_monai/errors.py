@@ -44,6 +44,8 @@ class Reason(StrEnum):
     PIXEL_FORMAT = "pixel-format"
     TOO_LARGE = "too-large"
     UNDECODABLE = "undecodable"
+    UNLIKE_CHEST = "unlike-chest"
+    INVERTED = "inverted"
     UNPARSEABLE = "unparseable"
     MISSING_IDENTITY = "missing-identity"
     CONFLICTING_CONTENT = "conflicting-content"

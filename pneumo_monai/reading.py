@@ -8,13 +8,17 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom import dcmread
 
 from pneumo_monai.engine import Engine, calibrated
+from pneumo_monai.familiarity import check_picture
 from pneumo_monai.findings import FilmFinding, StudyFindings
 from pneumo_monai.gate import check, check_age
 from pneumo_monai.instances import read_instance
 from pneumo_monai.logs import without_text
+from pneumo_monai.lungs import LungFields
 from pneumo_monai.pixels import read_film
 from pneumo_monai.report.encode import encode
 from pneumo_monai.report.structured_report import FORM, build_structured_report
@@ -56,12 +60,12 @@ class Reading:
             assert film.dataset is not None  # noqa: S101 - load comes before
             view = check(film.dataset)
             remark = check_age(film.dataset, self._intended_use)
-            return replace(film, view=view, remarks=film.remarks + ((remark,) if remark else ()))
+            return replace(film, view=view, remarks=_with(film.remarks, remark))
 
         return study.each_open_film(gate, _log_failure)
 
     def preprocess(self, study: Study) -> Study:
-        """Decode the film and make the network's input of it."""
+        """Decode the film, check what it shows, and make the network's input of it."""
 
         def preprocess(film: Film) -> Film:
             assert film.dataset is not None  # noqa: S101 - load comes before
@@ -69,11 +73,28 @@ class Reading:
             # The codestream is not needed again, and a study of many films would hold them all.
             del film.dataset.PixelData
             prepared = self.engine.prepare(pixels)
+            remark = self._check_picture(pixels, prepared.lungs)
             return replace(
-                film, pixels=pixels, tensor=prepared.tensor, geometry=prepared.geometry, lungs=prepared.inside
+                film,
+                remarks=_with(film.remarks, remark),
+                pixels=pixels,
+                tensor=prepared.tensor,
+                geometry=prepared.geometry,
+                lungs=prepared.inside,
             )
 
         return study.each_open_film(preprocess, _log_failure)
+
+    def _check_picture(self, pixels: NDArray[np.float32], lungs: LungFields | None) -> str | None:
+        if self.engine.familiarity is None or lungs is None:
+            return None
+        return check_picture(
+            pixels,
+            lungs,
+            familiarity=self.engine.familiarity,
+            find_lungs=self.engine.find_lungs,
+            intended_use=self._intended_use,
+        )
 
     def infer(self, study: Study) -> Study:
         """Run the network and hold its calibrated output against the operating point."""
@@ -138,6 +159,10 @@ class Reading:
             encoded=encode(dataset),
         )
         return replace(study, report=report)
+
+
+def _with(remarks: tuple[str, ...], remark: str | None) -> tuple[str, ...]:
+    return (*remarks, remark) if remark else remarks
 
 
 def _fingerprint(model_uid: str, analysed: list[Film]) -> str:

@@ -96,6 +96,12 @@ class IntendedUse(_Section):
     age_missing: Literal["refuse", "flag"] = Field(
         default="flag", description="What becomes of films whose header states no age."
     )
+    unlike_chest: Literal["refuse", "flag", "accept"] = Field(
+        default="refuse", description="What becomes of pictures that do not look like a frontal chest film."
+    )
+    inverted: Literal["refuse", "flag", "accept"] = Field(
+        default="flag", description="What becomes of pictures that look like the negative of a chest film."
+    )
 
 
 class Ledger(_Section):

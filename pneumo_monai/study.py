@@ -31,9 +31,9 @@ class Film:
     key : int
         The caller's own name of this film.
     dataset, view, remarks, pixels, tensor, geometry, lungs, finding
-        Added by load, gate (view and remarks), preprocess and infer. `pixels` is (H, W) float32 in [0, 1], `tensor`
-        (1, size, size) float32, `geometry` where it lies on the film, `lungs` (size, size)
-        bool which of its pixels are of the lungs.
+        Added by load, gate (view, remarks), preprocess (remarks as well) and infer. `pixels` is (H, W) float32 in
+        [0, 1], `tensor` (1, size, size) float32, `geometry` where it lies on the film, `lungs` (size, size) bool which
+        of its pixels are of the lungs.
     refused : Refused or None
         Why it may not be read.
     failed : str or None

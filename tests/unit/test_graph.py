@@ -17,7 +17,7 @@ from pneumo_monai.reading import Reading
 from pneumo_monai.report.text import as_text
 from pneumo_monai.settings import IntendedUse
 from pneumo_monai.study import Film, NewReport, PreviousReport, Study
-from tests.bundles import write_random_bundle
+from tests.bundles import add_gate, write_random_bundle
 from tests.films import make_film
 from tests.peers import write
 
@@ -158,3 +158,22 @@ def test_a_remark_is_something_new_to_say(reading: Reading, tmp_path: Path) -> N
     assert flagged is not None
     assert unmarked is not None
     assert flagged.fingerprint != unmarked.fingerprint
+
+
+def test_what_is_no_chest_by_its_picture_is_refused_or_read_with_a_remark(tmp_path: Path) -> None:
+    path = add_gate(write_random_bundle(tmp_path / "b"), distance=1e-3)
+    engine = Engine(Bundle(path), torch.device("cpu"))
+    study = study_of(tmp_path, {})
+
+    def outcome(of: Reading) -> Film:
+        return of.infer(of.preprocess(of.gate(of.load(study)))).films[0]
+
+    refused = outcome(Reading(engine)).refused
+    assert refused is not None
+    assert refused.reason is Reason.UNLIKE_CHEST
+    finding = outcome(Reading(engine, IntendedUse(unlike_chest="flag"))).finding
+    assert finding is not None
+    assert len(finding.remarks) == 1
+    accepted = outcome(Reading(engine, IntendedUse(unlike_chest="accept", inverted="accept"))).finding
+    assert accepted is not None
+    assert accepted.remarks == ()

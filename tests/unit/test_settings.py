@@ -46,7 +46,13 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
         "destinations": ({"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 4242},),
         "web": {"host": "127.0.0.1", "port": 8080},
         "model": {"path": None, "device": "auto"},
-        "intended_use": {"minimum_age": 18, "younger": "refuse", "age_missing": "flag"},
+        "intended_use": {
+            "minimum_age": 18,
+            "younger": "refuse",
+            "age_missing": "flag",
+            "unlike_chest": "refuse",
+            "inverted": "flag",
+        },
         "ledger": {"url": None},
     }
     assert settings.ledger_url == "sqlite:////var/lib/pneumo-monai/ledger.sqlite"
@@ -84,6 +90,7 @@ def test_only_the_data_folder_must_be_set(load):
         ({"model": {"device": "gpu"}}, "model.device"),
         ({"intended_use": {"minimum_age": -1}}, "intended_use.minimum_age"),
         ({"intended_use": {"minimum_age": 17.5}}, "intended_use.minimum_age"),
+        ({"intended_use": {"unlike_chest": False}}, "intended_use.unlike_chest"),
         ({"intended_use": {"younger": "read"}}, "intended_use.younger"),
         ({"destinations": [{"name": "a", "ae_title": "A", "host": "h"}]}, "destinations[0].port"),
         ({"destinations": [{"name": "a", "ae_title": "A", "host": "h", "port": 0}]}, "destinations[0].port"),
