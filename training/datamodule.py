@@ -7,6 +7,7 @@ import csv
 import logging
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -25,6 +26,17 @@ from training.split import Part, check_parts, read_split, split_by_person, write
 __all__ = ["Films"]
 
 _log = logging.getLogger(__name__)
+
+
+class _Loader(DataLoader[dict[str, Tensor]]):
+    """Draws an epoch when its first batch is asked for.
+
+    Lightning makes the iterator of a resumed run before it tells the sampler the epoch, and a loader with workers would
+    have drawn the first films of the wrong epoch by then.
+    """
+
+    def __iter__(self) -> Any:
+        yield from super().__iter__()
 
 
 class Films(pl.LightningDataModule):
@@ -152,7 +164,7 @@ class Films(pl.LightningDataModule):
             depth="uint8",
             transform=Augmentation(size=size, mean=self.mean, std=self.std),
         )
-        return DataLoader(
+        return _Loader(
             dataset,
             sampler=self.draws(),
             batch_size=self.recipe.batch_size,
