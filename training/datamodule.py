@@ -5,12 +5,14 @@ Shape legend: B batch, C channel (always 1), H rows, W columns.
 
 import csv
 import logging
+import math
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -18,7 +20,7 @@ from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.transforms import normalising
 from training.augmentation import Augmentation, drawn_side
 from training.cache import PixelCache, Skipped
-from training.films import Draws, FilmDataset
+from training.films import AugmentedFilms, Draws, FilmDataset, ProcessShare, as_made
 from training.recipe import Recipe
 from training.records import Exam, read_folders
 from training.split import Part, check_parts, read_split, split_by_person, write_split
@@ -80,16 +82,32 @@ class Films(pl.LightningDataModule):
         self._cache = PixelCache(cache, workers=workers, lungs=lungs)
         self._split, self._trained = split, trained or []
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 every stage needs the whole split
-        """Read, decode, split and measure; done once.
+    def prepare_data(self) -> None:
+        """Decode what the cache lacks: Lightning calls this in one process of each node, the others wait.
 
         Raises
         ------
         ConfigurationError
             From the labels, the split, or because no film could be read.
         """
-        if self.exams:
-            return
+        if not self.parts:
+            self._divide()
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 every stage needs the whole split
+        """Split and measure; done once, in every process, with what `prepare_data` left in the cache.
+
+        Raises
+        ------
+        ConfigurationError
+            As `prepare_data`, which need not have been called.
+        """
+        self.prepare_data()
+        if math.isnan(self.mean):
+            self.mean, self.std = self._measure()
+            for part in Part:
+                _log.info("%s part: %s", part, self.describe(part))
+
+    def _divide(self) -> None:
         listed = read_folders(self.folders)
         self.exams, self.skipped = self._cache.fill(listed, side=drawn_side(self.recipe.size), depth="uint8")
         if self.skipped:
@@ -98,15 +116,13 @@ class Films(pl.LightningDataModule):
                 _log.warning("skipped %s: %s", skipped.exam.path, skipped.reason)
         if not self.exams:
             raise ConfigurationError("--data: none of the films can be read; the log says why for each")
-        self.parts = read_split(self._split, self.exams) if self._split else split_by_person(self.exams, self.recipe)
-        check_parts(self.parts, self.exams, self._trained)
+        parts = read_split(self._split, self.exams) if self._split else split_by_person(self.exams, self.recipe)
+        check_parts(parts, self.exams, self._trained)
+        self.parts = parts
         for size in self.recipe.sizes:
             self._cache.fill(self.part(Part.TRAINING), side=drawn_side(size), depth="uint8")
         for part in (Part.VALIDATION, Part.TEST):
             self._cache.fill(self.part(part), side=self.recipe.size, depth="float32")
-        self.mean, self.std = self._measure()
-        for part in Part:
-            _log.info("%s part: %s", part, self.describe(part))
 
     def part(self, part: Part) -> list[Exam]:
         """Return the exams of one part; of the training part those whose group is drawn."""
@@ -155,33 +171,50 @@ class Films(pl.LightningDataModule):
         return (drawn - positive) / positive
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Return augmented batches: image (B, 1, H, W), label (B,) and what `FilmDataset` adds, at the epoch's size."""
-        size = self.recipe.size_at(self.trainer.current_epoch if self.trainer else 0)
-        dataset = FilmDataset(
-            self.part(Part.TRAINING),
-            self._cache,
-            side=drawn_side(size),
-            depth="uint8",
-            transform=Augmentation(size=size, mean=self.mean, std=self.std),
-        )
+        """Return this process's part of the augmented batches of `AugmentedFilms`, at the epoch's size.
+
+        Raises
+        ------
+        ConfigurationError
+            The batch cannot be divided evenly.
+        """
+        recipe, (rank, processes) = self.recipe, self._place
+        size = recipe.size_at(self.trainer.current_epoch if self.trainer else 0)
+        draws, pieces = self.draws(), processes * recipe.accumulate
+        if recipe.batch_size % pieces or len(draws) < processes:
+            raise ConfigurationError(
+                f"batch_size: {recipe.batch_size} films cannot be divided evenly over {processes} processes with "
+                f"accumulate {recipe.accumulate}; give a multiple of {pieces}"
+            )
+        augmentation = Augmentation(size=size, mean=self.mean, std=self.std, is_random=recipe.augment)
         return _Loader(
-            dataset,
-            sampler=self.draws(),
-            batch_size=self.recipe.batch_size,
-            drop_last=len(dataset) > self.recipe.batch_size,
+            AugmentedFilms(self.part(Part.TRAINING), self._cache, augmentation),
+            sampler=ProcessShare(draws, batch_size=recipe.batch_size, rank=rank, processes=processes),
+            batch_size=recipe.batch_size // pieces,
+            collate_fn=as_made,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
         )
 
+    @property
+    def _place(self) -> tuple[int, int]:
+        """Which process this is, of how many."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Return the validation films that the recipe selects on, preprocessed as the service does."""
+        """Return the validation films that the recipe selects on, preprocessed as the service does.
+
+        Several processes share them, each film once: the figures are gathered from all.
+        """
         chosen = self.recipe.select_on
         exams = [exam for exam in self.part(Part.VALIDATION) if not chosen or exam.group in chosen]
         if len({exam.target for exam in exams}) < 2:
             raise ConfigurationError(
                 f"select_on: the validation films of {chosen or 'all groups'} are of one class only"
             )
-        return self.held_out(exams)
+        rank, processes = self._place
+        return self.held_out(exams[rank::processes])
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Return the test films, preprocessed as the service does."""

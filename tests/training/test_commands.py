@@ -29,7 +29,7 @@ def test_help_describes_every_option(
     shown = capsys.readouterr().out
     for name in command.__annotations__:
         if name != "return":
-            assert f"--{name.replace('_', '-')}" in shown
+            assert f"--{ {'settings': 'set'}.get(name, name).replace('_', '-') }" in shown
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,10 @@ def test_help_describes_every_option(
     [
         (train, ["--data", "nowhere", "--out", "OUT", "--weights", "none"], "stage_2_train_images/ is missing"),
         (train, ["--data", "nowhere", "--out", "OUT", "--resume"], "last.ckpt is missing"),
-        (train, ["--data", "nowhere", "--out", "OUT", "--size", "100"], "size"),
+        (train, ["--data", "nowhere", "--out", "OUT", "--set", "size=100"], "size: "),
+        (train, ["--data", "nowhere", "--out", "OUT", "--set", "sise=96"], "sise is no key; the keys are size, epochs"),
+        (train, ["--data", "nowhere", "--out", "OUT", "--set", "size"], "give KEY=VALUE"),
+        (train, ["--data", "nowhere", "--out", "OUT", "--strategy", "magic"], "--strategy"),
         (evaluate, ["--run", "OUT"], "is no folder of a run"),
         (export, ["--run", "OUT", "--out", "OUT/bundle"], "is no folder of a run"),
     ],

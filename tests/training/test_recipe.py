@@ -18,7 +18,7 @@ def test_every_recipe_of_the_repository_is_valid(file: Path) -> None:
 def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text("size: 128\nepochs: 3\n")
-    recipe = Recipe.read(file, {"epochs": 5, "seed": None})
+    recipe = Recipe.read(file, {"epochs": 5})
     assert (recipe.size, recipe.epochs, recipe.seed) == (128, 5, 0)
     recipe.write(file)
     assert Recipe.read(file, {}) == recipe
