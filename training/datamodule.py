@@ -25,7 +25,7 @@ from training.recipe import Recipe
 from training.records import Exam, read_folders
 from training.split import Part, check_parts, read_split, split_by_person, write_split
 
-__all__ = ["Films"]
+__all__ = ["Films", "augmented_loader"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +39,62 @@ class _Loader(DataLoader[dict[str, Tensor]]):
 
     def __iter__(self) -> Any:
         yield from super().__iter__()
+
+
+def augmented_loader(
+    exams: list[Exam],
+    cache: PixelCache,
+    recipe: Recipe,
+    *,
+    size: int,
+    mean: float,
+    std: float,
+    workers: int,
+    rank: int = 0,
+    processes: int = 1,
+) -> DataLoader[dict[str, Tensor]]:
+    """Return one process's part of the augmented batches of `AugmentedFilms`.
+
+    Parameters
+    ----------
+    exams : list of Exam
+        The training part, whose squares are in the cache.
+    size : int
+        Side of the network's input in pixels, in this epoch.
+    rank, processes : int
+        Which process of how many.
+
+    Raises
+    ------
+    ConfigurationError
+        The batch cannot be divided evenly.
+    """
+    draws, pieces = _draws(exams, recipe), processes * recipe.accumulate
+    if recipe.batch_size % pieces or len(draws) < processes:
+        raise ConfigurationError(
+            f"batch_size: {recipe.batch_size} films cannot be divided evenly over {processes} processes with "
+            f"accumulate {recipe.accumulate}; give a multiple of {pieces}"
+        )
+    augmentation = Augmentation(size=size, mean=mean, std=std, is_random=recipe.augment)
+    return _Loader(
+        AugmentedFilms(exams, cache, augmentation),
+        sampler=ProcessShare(draws, batch_size=recipe.batch_size, rank=rank, processes=processes),
+        batch_size=recipe.batch_size // pieces,
+        collate_fn=as_made,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _draws(exams: list[Exam], recipe: Recipe) -> Draws:
+    return Draws(
+        exams,
+        shares=recipe.draws,
+        count=recipe.draws_per_epoch or len(exams),
+        seed=recipe.seed,
+        is_balanced=recipe.balance,
+    )
 
 
 class Films(pl.LightningDataModule):
@@ -148,15 +204,8 @@ class Films(pl.LightningDataModule):
         }
 
     def draws(self) -> Draws:
-        """Return the sampler of the training part."""
-        exams = self.part(Part.TRAINING)
-        return Draws(
-            exams,
-            shares=self.recipe.draws,
-            count=self.recipe.draws_per_epoch or len(exams),
-            seed=self.recipe.seed,
-            is_balanced=self.recipe.balance,
-        )
+        """Return what the epochs draw from the training part."""
+        return _draws(self.part(Part.TRAINING), self.recipe)
 
     @property
     def positive_weight(self) -> float:
@@ -171,30 +220,24 @@ class Films(pl.LightningDataModule):
         return (drawn - positive) / positive
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Return this process's part of the augmented batches of `AugmentedFilms`, at the epoch's size.
+        """Return this process's part of the augmented batches, at the epoch's size.
 
         Raises
         ------
         ConfigurationError
             The batch cannot be divided evenly.
         """
-        recipe, (rank, processes) = self.recipe, self._place
-        size = recipe.size_at(self.trainer.current_epoch if self.trainer else 0)
-        draws, pieces = self.draws(), processes * recipe.accumulate
-        if recipe.batch_size % pieces or len(draws) < processes:
-            raise ConfigurationError(
-                f"batch_size: {recipe.batch_size} films cannot be divided evenly over {processes} processes with "
-                f"accumulate {recipe.accumulate}; give a multiple of {pieces}"
-            )
-        augmentation = Augmentation(size=size, mean=self.mean, std=self.std, is_random=recipe.augment)
-        return _Loader(
-            AugmentedFilms(self.part(Part.TRAINING), self._cache, augmentation),
-            sampler=ProcessShare(draws, batch_size=recipe.batch_size, rank=rank, processes=processes),
-            batch_size=recipe.batch_size // pieces,
-            collate_fn=as_made,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+        rank, processes = self._place
+        return augmented_loader(
+            self.part(Part.TRAINING),
+            self._cache,
+            self.recipe,
+            size=self.recipe.size_at(self.trainer.current_epoch if self.trainer else 0),
+            mean=self.mean,
+            std=self.std,
+            workers=self.workers,
+            rank=rank,
+            processes=processes,
         )
 
     @property

@@ -95,15 +95,27 @@ def prepare(
         description = describe_run(films, weights=origin)
         persons = sorted({exam.person for exam in films.part(Part.TRAINING)})
         module.lineage = [*lineage, {**description, "persons": persons}]
+        out.mkdir(parents=True, exist_ok=True)
+        if resume:
+            _check_films(out, films)
+        else:
+            # A resumed run has its recipe; the other processes may be reading it now.
+            recipe.write(out / RECIPE)
         _write(out, films, description, folders, cache, lungs)
     return films, module
+
+
+def _check_films(out: Path, films: Films) -> None:
+    stored = json.loads((out / DESCRIPTION).read_text(encoding="utf-8"))
+    if (stored["mean"], stored["std"]) != (films.mean, films.std):
+        raise ConfigurationError(
+            f"--resume: the run in {out} was begun with other films; give the same --data and --lungs"
+        )
 
 
 def _write(
     out: Path, films: Films, description: dict[str, Any], folders: list[Path], cache: Path, lungs: Path | None
 ) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    films.recipe.write(out / RECIPE)
     films.write(out)
     (out / DESCRIPTION).write_text(
         json.dumps(

@@ -10,6 +10,8 @@ import pytest
 from training.entry import start
 from training.evaluate import evaluate
 from training.export import export
+from training.recipe import Recipe
+from training.run import LAST
 from training.train import train
 
 
@@ -66,3 +68,14 @@ def test_a_run_is_not_overwritten(
     (tmp_path / "run.json").touch()
     assert call(train, "--data", "nowhere", "--out", str(tmp_path), monkeypatch=monkeypatch) == 2
     assert "already holds a run" in caplog.text
+
+
+def test_a_run_goes_on_with_its_own_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / LAST).parent.mkdir()
+    (tmp_path / LAST).touch()
+    Recipe(size=64).write(tmp_path / "recipe.yaml")
+    arguments = ["--data", "nowhere", "--out", str(tmp_path), "--resume", "--set", "size=96", "--set", "seed=0"]
+    assert call(train, *arguments, monkeypatch=monkeypatch) == 2
+    assert "was begun with another size; leave" in caplog.text

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.training.conftest import RECIPE, Challenge
+from training.module import LINEAGE
 from training.recipe import Recipe
 from training.run import LAST, build_trainer, prepare
 
@@ -42,7 +43,9 @@ class CutOff(pl.Callback):
 
 def fit(recipe: Recipe, folder: Path, out: Path, *, workers: int, resume: bool = False, cut: int | None = None) -> None:
     """Train as `training.train` does."""
-    films, module = prepare(recipe, [folder], out, weights="none", cache=out / "cache", split=None, workers=workers)
+    # What the command line says of weights and split counts for a new run only: nothing is downloaded here.
+    weights, settings = "imagenet" if resume else "none", {"cache": out / "cache", "workers": workers}
+    films, module = prepare(recipe, [folder], out, weights=weights, split=None, resume=resume, **settings)
     trainer = build_trainer(recipe, out, progress=False)
     if cut is not None:
         trainer.callbacks.append(CutOff(cut))
@@ -83,5 +86,7 @@ def test_every_tensor_is_the_same(challenge: Challenge, tmp_path: Path, workers:
     for name, value in straight.items():
         same = torch.equal(value, resumed[name]) if isinstance(value, Tensor) else value == resumed[name]
         assert same, name
+    assert len(kept[0]["/pneumo_monai_lineage/0/persons/0"]) > 1
+    assert {k: v for k, v in kept[0].items() if LINEAGE in k} == {k: v for k, v in kept[1].items() if LINEAGE in k}
     assert kept[0]["/epoch"] == kept[1]["/epoch"] == 2
     assert kept[0]["/global_step"] == kept[1]["/global_step"]
