@@ -90,6 +90,8 @@ class Recipe(_Strict):
     mix : dict of str to float
         Shares of the detailed classes where the model will be used, or of the whole challenge: calibration, operating
         point and figures are of films weighed to them. Empty: as the films come.
+    precision : str
+        Of a training step, as Lightning names it; auto: 16-mixed on a GPU, else 32-true.
     split : Shares
         Held-out shares, and `split_by_group` where a group differs.
     notes : str
@@ -111,6 +113,7 @@ class Recipe(_Strict):
     draws: dict[str, float] = Field(default_factory=dict)
     draws_per_epoch: int | None = Field(default=None, ge=2)
     select_on: list[str] = Field(default_factory=list)
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     split: Shares = Shares()
     split_by_group: dict[str, Shares] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0)

@@ -32,7 +32,17 @@ from training.recipe import Recipe
 from training.split import Part
 from training.weights import initialise
 
-__all__ = ["BEST", "DESCRIPTION", "LAST", "build_trainer", "describe_run", "open_films", "prepare"]
+__all__ = [
+    "BEST",
+    "DESCRIPTION",
+    "LAST",
+    "build_module",
+    "build_trainer",
+    "describe_run",
+    "open_films",
+    "precision",
+    "prepare",
+]
 
 BEST = Path("checkpoints") / "best.ckpt"
 LAST = Path("checkpoints") / "last.ckpt"
@@ -83,16 +93,28 @@ def prepare(
         )
     )
     persons = sorted({exam.person for exam in films.part(Part.TRAINING)})
-    module = PneumoniaModule(
+    return films, build_module(films, network, lineage=[*lineage, {**description, "persons": persons}])
+
+
+def build_module(films: Films, network: ResNet18, *, lineage: list[dict[str, Any]] | None = None) -> PneumoniaModule:
+    """Build what trains a network on films, as their recipe says."""
+    recipe = films.recipe
+    return PneumoniaModule(
         network,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         warm_up_epochs=recipe.warm_up_epochs,
         objective=recipe.objective,
         positive_weight=films.positive_weight,
-        lineage=[*lineage, {**description, "persons": persons}],
+        lineage=lineage,
     )
-    return films, module
+
+
+def precision(recipe: Recipe) -> Any:
+    """Return the precision of a recipe's training step for Lightning's trainer."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    return "16-mixed" if torch.cuda.is_available() else "32-true"
 
 
 def describe_run(films: Films, *, weights: str) -> dict[str, Any]:
@@ -150,7 +172,7 @@ def build_trainer(recipe: Recipe, out: Path, *, progress: bool = True) -> pl.Tra
     return pl.Trainer(
         max_epochs=recipe.epochs,
         gradient_clip_val=recipe.gradient_clip,
-        precision="16-mixed" if torch.cuda.is_available() else "32-true",
+        precision=precision(recipe),
         logger=TensorBoardLogger(out, name="tensorboard", version=""),
         callbacks=callbacks,
         enable_progress_bar=progress,
