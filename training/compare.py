@@ -10,9 +10,8 @@ import typer
 
 from pneumo_monai.errors import ConfigurationError
 from training.entry import start
-from training.figures import RESAMPLES
 from training.outoffold import PREDICTIONS, RESULT, read_predictions
-from training.weighing import CHALLENGE_MIX, Film, Resamples, interval, mix_weights, subsets
+from training.weighing import CHALLENGE_MIX, RESAMPLES, Film, Resamples, interval, mix_weights, subsets
 
 __all__ = ["compare", "differences"]
 

@@ -10,12 +10,11 @@ from monai.data import set_track_meta
 from pneumo_monai.errors import ConfigurationError
 from training.crossvalidation import CrossValidation, Sitting, normalisation, recipe_of
 from training.entry import start
-from training.figures import RESAMPLES
 from training.folds import Chosen
 from training.outoffold import PREDICTIONS, RESULT, judge, pool, write_predictions, write_result
 from training.recipe import Recipe
 from training.records import NORMAL, NOT_NORMAL
-from training.weighing import CHALLENGE_MIX
+from training.weighing import CHALLENGE_MIX, RESAMPLES
 
 __all__ = ["crossvalidate", "table_row"]
 

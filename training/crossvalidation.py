@@ -160,7 +160,8 @@ def recipe_of(weights: str, config: Path | None, overrides: dict[str, Any]) -> R
     """Read a recipe: of the file, else of the run that the weights lie in, else the defaults."""
     stored = Path(weights).parent.parent / "recipe.yaml"
     lies_in_a_run = Path(weights).is_file() and stored.is_file()
-    return Recipe.read(config or (stored if lies_in_a_run else None), overrides)
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return Recipe.read(config or (stored if lies_in_a_run else None), given)
 
 
 def normalisation(weights: str) -> tuple[float, float]:

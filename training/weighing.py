@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumo_monai.findings import View
-from training.figures import RESAMPLES
 
 # The one place where experiments meet the figures of the evaluation.
+from training.figures import RESAMPLES
 from training.figures import _discrimination as discrimination
 from training.records import NORMAL, NOT_NORMAL, OPACITY
 
-__all__ = ["CHALLENGE_MIX", "Film", "Resamples", "discrimination", "interval", "mix_weights", "subsets"]
+__all__ = ["CHALLENGE_MIX", "RESAMPLES", "Film", "Resamples", "discrimination", "interval", "mix_weights", "subsets"]
 
 CHALLENGE_MIX = {NORMAL: 8851.0, NOT_NORMAL: 11821.0, OPACITY: 6012.0}
 """Exams of each detailed class in the challenge."""

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import torch
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.network import ResNet18
 from tests.training.conftest import RECIPE, Challenge
+from tests.training.test_commands import call
 from training.compare import compare, differences
 from training.crossvalidate import crossvalidate
 from training.crossvalidation import CrossValidation, Sitting, normalisation
@@ -21,6 +24,7 @@ from training.module import LINEAGE
 from training.outoffold import PREDICTIONS, RESULT, pool, read_predictions
 from training.recipe import Recipe
 from training.records import read_folders
+from training.shortcuts import shortcuts
 from training.split import Part, split_by_person, write_split
 from training.weighing import CHALLENGE_MIX
 
@@ -211,3 +215,24 @@ def test_two_result_folders_are_compared(
     compare(tmp_path / "a", tmp_path / "b", tmp_path / "difference.json", resamples=20)
     assert json.loads((tmp_path / "difference.json").read_text())[GROUP]["all"]["weighed"]["value"] == 0.0
     assert "| films/exact | AP, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [crossvalidate, compare, shortcuts])
+def test_help_describes_every_option(
+    command: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert call(command, "--help", monkeypatch=monkeypatch) == 0
+    shown = capsys.readouterr().out.lower()
+    for name in command.__annotations__:
+        if name != "return":
+            assert name.replace("_", "-") in shown
+
+
+def test_what_the_user_must_change_is_one_line_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a").mkdir()
+    with caplog.at_level(logging.ERROR):
+        assert call(compare, str(tmp_path / "a"), str(tmp_path / "b"), monkeypatch=monkeypatch) == 2
+    assert "is no predictions.csv of training.crossvalidate" in caplog.text
