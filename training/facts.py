@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pneumo_monai.age import age_in_years
 from pneumo_monai.attributes import text
 from pneumo_monai.errors import Refused
+from pneumo_monai.geometry import Window
 from training.records import Exam
 
 __all__ = ["ALL", "FACTS", "OUTSIDE", "Fact", "matrix", "measure"]
@@ -113,7 +114,9 @@ def _syntax(header: Dataset) -> str:
 
 
 def _without_padding(square: NDArray[np.uint8], exam: Exam) -> NDArray[np.uint8]:
-    """Take off what made the film a square."""
+    """Take off what made a whole film a square; a film that is cut to its lungs has nothing to take off."""
+    if exam.window != Window.whole(exam.rows, exam.columns):
+        return square
     side, longer = square.shape[0], max(exam.rows, exam.columns)
     rows, columns = (max(round(side * extent / longer), 1) for extent in (exam.rows, exam.columns))
     top, left = (side - rows) // 2, (side - columns) // 2

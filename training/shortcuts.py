@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,10 @@ __all__ = ["shortcuts"]
 FOLDS = 5
 SIDE = 128
 
+_Finder = Callable[[Exam, NDArray[np.uint8]], NDArray[np.bool_] | None]
+_Facts = dict[tuple[str, str], dict[str, Fact]]
+_Predicted = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+
 _log = logging.getLogger(__name__)
 
 
@@ -64,6 +69,9 @@ def shortcuts(
         Path | None, typer.Option(help="lungs.pt of training.segment: it tells the lungs of whole films.")
     ] = None,
     cut: Annotated[list[str] | None, typer.Option(help="Folder whose films are cut to the lungs already.")] = None,
+    as_cut: Annotated[
+        bool, typer.Option("--as-cut", help="Measure what is left once films are cut to their lungs by --lungs.")
+    ] = False,
     predictions: Annotated[
         Path | None, typer.Option(help="predictions.csv of a network, to be held against every shortcut.")
     ] = None,
@@ -72,12 +80,17 @@ def shortcuts(
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples behind every interval.")] = RESAMPLES,
 ) -> None:
     """Measure how well each shortcut alone predicts the label, and whether a network leans on it."""
-    store = PixelCache(cache, workers=workers)
+    if as_cut and lungs is None:
+        raise ConfigurationError("--as-cut needs --lungs, by which the films are cut")
+    store = PixelCache(cache, workers=workers, lungs=lungs if as_cut else None)
     exams, skipped = store.fill(read_folders(data), side=drawn_side(SIDE), depth="uint8")
-    facts = _measured(exams, store, lungs, cut or [])
-    scores = (
-        {(film.folder, film.patient_id): film.score for film in read_predictions(predictions)} if predictions else {}
-    )
+    find = _blank_or_not if as_cut else _finder(lungs, cut or [])
+    facts: _Facts = {}
+    for exam in track(exams, "Measuring", transient=True):
+        square = store.square(exam, side=drawn_side(SIDE), depth="uint8")
+        facts[exam.folder, exam.patient_id] = measure(exam, square, find(exam, square))
+    read = read_predictions(predictions) if predictions else []
+    scores = {(film.folder, film.patient_id): film.score for film in read}
     found: dict[str, Any] = {}
     leanings: dict[str, Any] = {}
     for films in [*_groups(exams), *_pools(exams, pool or []), *_as_drawn(exams, config or [])]:
@@ -95,21 +108,20 @@ def shortcuts(
     typer.echo(page)
 
 
-def _measured(
-    exams: list[Exam], store: PixelCache, lungs: Path | None, cut: list[str]
-) -> dict[tuple[str, str], dict[str, Fact]]:
-    """Measure every film: facts by folder and exam."""
+def _finder(lungs: Path | None, cut: list[str]) -> _Finder:
+    """Find lungs where the film is not blank, in folders that are cut already, else by the segmentation."""
     network = load_network(LungNet(), lungs) if lungs else None
-    found = {}
-    for exam in track(exams, "Measuring", transient=True):
-        square = store.square(exam, side=drawn_side(SIDE), depth="uint8")
-        mask = read_mask(exam, square, is_cut=True) if exam.folder in cut else None
-        if mask is not None:
-            fields = mask > 0
-        else:
-            fields = find_lungs(network, square.astype(np.float32) / 255.0).mask if network else None
-        found[exam.folder, exam.patient_id] = measure(exam, square, fields)
-    return found
+
+    def find(exam: Exam, square: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+        if exam.folder in cut and (mask := read_mask(exam, square, is_cut=True)) is not None:
+            return mask > 0
+        return find_lungs(network, square.astype(np.float32) / 255.0).mask if network else None
+
+    return find
+
+
+def _blank_or_not(exam: Exam, square: NDArray[np.uint8]) -> NDArray[np.bool_]:  # noqa: ARG001 a `_Finder`
+    return square > 0
 
 
 def _groups(exams: list[Exam]) -> list[_Pool]:
@@ -152,12 +164,7 @@ def _as_drawn(exams: list[Exam], configs: list[Path]) -> list[_Pool]:
     return found
 
 
-_Predicted = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
-
-
-def _judged(
-    films: _Pool, facts: dict[tuple[str, str], dict[str, Fact]], resamples: int
-) -> tuple[dict[str, Any], _Predicted]:
+def _judged(films: _Pool, facts: _Facts, resamples: int) -> tuple[dict[str, Any], _Predicted]:
     """Return the figures of one pool, and for each fact that varies its features and cross-validated logits."""
     labels = films.labels
     fold_of = deal(films.exams, folds=FOLDS, seed=0)

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydicom import dcmread
 
 from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.geometry import Window
+from pneumo_monai.network import LungNet
 from tests.training.conftest import RECIPE, Challenge
 from training.cache import PixelCache
 from training.facts import FACTS, Fact, matrix, measure
@@ -42,7 +45,7 @@ def test_every_fact_is_measured(exam: Exam, tmp_path: Path) -> None:
 
 
 def test_letters_are_marks_and_a_shoulder_is_none(exam: Exam) -> None:
-    whole = replace(exam, rows=SIDE, columns=SIDE)
+    whole = replace(exam, rows=SIDE, columns=SIDE, window=Window.whole(SIDE, SIDE))
     film = np.full((SIDE, SIDE), 60, dtype=np.uint8)
     film[:40, :40] = 200
     assert sum(measure(whole, film, None)["burned-in marks"].numbers) == 0.0
@@ -122,6 +125,19 @@ def test_shortcuts_are_written_by_group_and_pool(challenge: Challenge, tmp_path:
     table = (out / "shortcuts.md").read_text()
     assert "| source | the same for all |" in table
     assert "The network on again/exact: AUROC 1.00" in table
+
+
+def test_what_is_left_after_the_cut_is_measured(challenge: Challenge, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(LungNet().state_dict(), tmp_path / "lungs.pt")
+    settings = {"cache": tmp_path / "cache", "resamples": 20, "as_cut": True}
+    folder = challenge("films", persons=20)
+    shortcuts([folder], tmp_path / "out", lungs=tmp_path / "lungs.pt", **settings)
+    assert (
+        "lung area" in json.loads((tmp_path / "out" / "shortcuts.json").read_text())["groups"]["films/exact"]["auroc"]
+    )
+    with pytest.raises(ConfigurationError, match="--as-cut needs --lungs"):
+        shortcuts([folder], tmp_path / "out", **settings)
 
 
 def test_a_pool_of_unknown_groups_is_refused(challenge: Challenge, tmp_path: Path) -> None:
