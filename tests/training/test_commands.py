@@ -39,6 +39,10 @@ def test_help_describes_every_option(
         (train, ["--data", "nowhere", "--out", "OUT", "--resume"], "last.ckpt is missing"),
         (train, ["--data", "nowhere", "--out", "OUT", "--size", "100"], "size"),
         (evaluate, ["--run", "OUT"], "is no folder of a run"),
+        (evaluate, ["--run", "OUT", "--out", "OUT"], "leave --bundle, --data, --out"),
+        (evaluate, ["--bundle", "OUT"], "give --bundle, --data and --out, or --run"),
+        (evaluate, ["--bundle", "OUT", "--data", "nowhere", "--out", "OUT"], "is no MONAI Bundle"),
+        (evaluate, ["--bundle", "OUT", "--data", "x", "--out", "OUT", "--mix", "Normal"], "CLASS=SHARE"),
         (export, ["--run", "OUT", "--out", "OUT/bundle"], "is no folder of a run"),
     ],
 )
