@@ -36,6 +36,7 @@ class Reason(StrEnum):
     MODALITY = "modality"
     BODY_PART = "body-part"
     VIEW = "view"
+    AGE = "age"
     FOR_PROCESSING = "for-processing"
     MULTIFRAME = "multiframe"
     COLOUR = "colour"

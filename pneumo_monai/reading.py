@@ -12,12 +12,13 @@ from pydicom import dcmread
 
 from pneumo_monai.engine import Engine, calibrated
 from pneumo_monai.findings import FilmFinding, StudyFindings
-from pneumo_monai.gate import check
+from pneumo_monai.gate import check, check_age
 from pneumo_monai.instances import read_instance
 from pneumo_monai.logs import without_text
 from pneumo_monai.pixels import read_film
 from pneumo_monai.report.encode import encode
 from pneumo_monai.report.structured_report import FORM, build_structured_report
+from pneumo_monai.settings import IntendedUse
 from pneumo_monai.study import Film, NewReport, Study
 
 __all__ = ["Reading"]
@@ -32,10 +33,13 @@ class Reading:
     ----------
     engine : Engine
         The network and its bundle.
+    intended_use : IntendedUse or None
+        Whose films may be read; None: the defaults of the settings.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, intended_use: IntendedUse | None = None) -> None:
         self.engine = engine
+        self._intended_use = intended_use or IntendedUse()
 
     def load(self, study: Study) -> Study:
         """Parse each film's file."""
@@ -46,11 +50,13 @@ class Reading:
         return study.each_open_film(load, _log_failure)
 
     def gate(self, study: Study) -> Study:
-        """Refuse what is no frontal chest radiograph we may read."""
+        """Refuse what is no frontal chest radiograph we may read; remark what the report has to say of the others."""
 
         def gate(film: Film) -> Film:
             assert film.dataset is not None  # noqa: S101 - load comes before
-            return replace(film, view=check(film.dataset))
+            view = check(film.dataset)
+            remark = check_age(film.dataset, self._intended_use)
+            return replace(film, view=view, remarks=film.remarks + ((remark,) if remark else ()))
 
         return study.each_open_film(gate, _log_failure)
 
@@ -89,6 +95,7 @@ class Reading:
                 geometry=film.geometry,
                 logit=logit,
                 lungs=film.lungs,
+                remarks=film.remarks,
             )
             return replace(film, finding=finding, tensor=None)
 
@@ -134,8 +141,8 @@ class Reading:
 
 
 def _fingerprint(model_uid: str, analysed: list[Film]) -> str:
-    """Name what a report says: which films, read by which model, in which form."""
-    films = sorted(film.finding.sop_instance_uid for film in analysed if film.finding is not None)
+    """Name what a report says: which films with which remarks, read by which model, in which form."""
+    films = sorted(" ".join([f.finding.sop_instance_uid, *f.remarks]) for f in analysed if f.finding is not None)
     return hashlib.sha256("\n".join([FORM, model_uid, *films]).encode()).hexdigest()
 
 
