@@ -40,7 +40,7 @@ def test_a_bundle_on_a_folder(challenge: Challenge, bundle: Bundle, tmp_path: Pa
     assert {"AP", "PA", WITHOUT_NOT_NORMAL} <= figures.keys()
     assert metrics["mix"]["weighed"] == ["films/exact"]
     assert figures["all"]["prevalence"]["value"] == pytest.approx(6012 / sum(CHALLENGE.values()), abs=1e-3)
-    assert len(list(csv.DictReader((out / "predictions.csv").open()))) == 6
+    assert len(list(csv.DictReader((out / "predictions.csv").read_text().splitlines()))) == 6
     page = (out / "report.html").read_text()
     assert "unknown whether the model was trained" in page
     assert "00-0" in page
