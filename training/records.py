@@ -15,14 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.evaluation.cases import NORMAL, NOT_NORMAL, OPACITY
 from pneumo_monai.findings import View
 from pneumo_monai.geometry import SquareGeometry, Window
 
 __all__ = ["NORMAL", "NOT_NORMAL", "OPACITY", "Exam", "read_folder", "read_folders"]
-
-OPACITY = "Lung Opacity"
-NOT_NORMAL = "No Lung Opacity / Not Normal"
-NORMAL = "Normal"
 
 IMAGES = "stage_2_train_images"
 LABELS = "stage_2_train_labels.csv"

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumo_monai.evaluation.figures import discrimination
-from pneumo_monai.evaluation.resampling import RESAMPLES
+from pneumo_monai.evaluation.mix import CHALLENGE as CHALLENGE_MIX
+from pneumo_monai.evaluation.resampling import RESAMPLES, draw
 from pneumo_monai.findings import View
-from training.records import NORMAL, NOT_NORMAL, OPACITY
+from training.records import NORMAL, NOT_NORMAL
 
 __all__ = ["CHALLENGE_MIX", "RESAMPLES", "Film", "Resamples", "discrimination", "interval", "mix_weights", "subsets"]
-
-CHALLENGE_MIX = {NORMAL: 8851.0, NOT_NORMAL: 11821.0, OPACITY: 6012.0}
-"""Exams of each detailed class in the challenge."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +74,8 @@ class Resamples:
     """
 
     def __init__(self, persons: Sequence[str], *, count: int = RESAMPLES, seed: int = 0) -> None:
-        names, owners = np.unique(np.asarray(persons), return_inverse=True)
-        drawn = np.random.default_rng(seed).integers(0, len(names), (count, len(names)))
-        times = np.stack([np.bincount(row, minlength=len(names)) for row in drawn])
-        self.persons = len(names)
-        self.times = np.vstack([np.ones((1, len(owners))), times[:, owners]])
+        self.persons = len(set(persons))
+        self.times = draw(persons, resamples=count, seed=seed)
 
     def figures(
         self,
