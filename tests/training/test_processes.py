@@ -30,12 +30,13 @@ def start(folder: Path, out: Path, devices: int, *settings: str) -> list[dict[st
     Recipe.model_validate(recipe).write(out / "given.yaml")
     command = [sys.executable, "-m", "tests.training.share_a_batch", str(folder), str(out), str(devices), *settings]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return [torch.load(out / f"notes-{rank}.pt", weights_only=True) for rank in range(devices)]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_gradients_are_those_of_one_process_that_accumulates(challenge: Challenge, tmp_path: Path) -> None:
     folder = challenge()
     (one,) = start(folder, tmp_path / "one", 1, "augment=false", "accumulate=2")
