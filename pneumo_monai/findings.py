@@ -9,9 +9,21 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumo_monai.errors import Reason
 from pneumo_monai.geometry import SquareGeometry
 
-__all__ = ["FilmFinding", "ModelIdentity", "OperatingPoint", "StudyFindings", "View"]
+__all__ = [
+    "FilmFinding",
+    "FilmRefusal",
+    "ModelIdentity",
+    "OperatingPoint",
+    "Outcome",
+    "RetractionCause",
+    "StudyFindings",
+    "StudyRefusal",
+    "StudyRetraction",
+    "View",
+]
 
 
 class View(StrEnum):
@@ -107,6 +119,11 @@ class StudyFindings:
             raise ValueError("a study has findings only when at least one of its films was analysed")
 
     @property
+    def film_uids(self) -> tuple[str, ...]:
+        """SOP Instance UIDs of the films that this speaks of."""
+        return tuple(film.sop_instance_uid for film in self.films)
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """What is remarked of any of its films, each sentence once."""
         return tuple(dict.fromkeys(remark for film in self.films for remark in film.remarks))
@@ -115,3 +132,71 @@ class StudyFindings:
     def highest(self) -> FilmFinding:
         """The film whose probability is the study's assessment."""
         return max(self.films, key=lambda film: film.probability)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmRefusal:
+    """Why one film was not read."""
+
+    sop_instance_uid: str
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRefusal:
+    """No film of the study was read: at least one refusal, in order of SOP Instance UID."""
+
+    study_instance_uid: str
+    films: tuple[FilmRefusal, ...]
+    model: ModelIdentity
+    operating_point: OperatingPoint
+
+    def __post_init__(self) -> None:
+        if not self.films:
+            raise ValueError("a study is refused only when at least one of its films was")
+
+    @property
+    def film_uids(self) -> tuple[str, ...]:
+        """SOP Instance UIDs of the films that this speaks of."""
+        return tuple(film.sop_instance_uid for film in self.films)
+
+
+class RetractionCause(StrEnum):
+    """Why a result is withdrawn (titles of CID 7010 that IHE IOCM takes for it)."""
+
+    SAFETY = "safety"
+    """It is wrong, and may harm."""
+    QUALITY = "quality"
+    """It should not have been made of these films."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRetraction:
+    """The result of a study is withdrawn.
+
+    Attributes
+    ----------
+    films : tuple of str
+        SOP Instance UIDs of the films whose result it was, in order.
+    cause : RetractionCause
+        Which kind of reason.
+    why : str
+        A sentence of whoever withdrew it, for the reader of the report.
+    """
+
+    study_instance_uid: str
+    films: tuple[str, ...]
+    cause: RetractionCause
+    why: str
+    model: ModelIdentity
+    operating_point: OperatingPoint
+
+    @property
+    def film_uids(self) -> tuple[str, ...]:
+        """SOP Instance UIDs of the films that this speaks of."""
+        return self.films
+
+
+Outcome = StudyFindings | StudyRefusal | StudyRetraction
+"""What one revision of a study's result says."""

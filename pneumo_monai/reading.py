@@ -15,13 +15,14 @@ from pydicom import dcmread
 from pneumo_monai.engine import Engine, calibrated
 from pneumo_monai.familiarity import check_picture
 from pneumo_monai.findings import FilmFinding, StudyFindings
+from pneumo_monai.forms import Form
 from pneumo_monai.gate import check, check_age
 from pneumo_monai.instances import read_instance
 from pneumo_monai.logs import without_text
 from pneumo_monai.lungs import LungFields
 from pneumo_monai.pixels import read_film
-from pneumo_monai.report.encode import encode
-from pneumo_monai.report.structured_report import FORM, build_structured_report
+from pneumo_monai.report.documents import build_documents
+from pneumo_monai.report.result import Result
 from pneumo_monai.settings import IntendedUse
 from pneumo_monai.study import Film, NewReport, Study
 
@@ -140,23 +141,25 @@ class Reading:
             return study
         by_uid = {film.finding.sop_instance_uid: film for film in analysed if film.finding is not None}
         revision = 1 if study.previous is None else study.previous.revision + 1
-        dataset = build_structured_report(
-            findings=StudyFindings(
+        result = Result(
+            outcome=StudyFindings(
                 study_instance_uid=study.study_instance_uid,
                 films=tuple(film.finding for _, film in sorted(by_uid.items()) if film.finding is not None),
                 model=model,
                 operating_point=self.engine.bundle.operating_point,
             ),
             sources={uid: film.dataset for uid, film in by_uid.items() if film.dataset is not None},
+            pictures={uid: film.pixels for uid, film in by_uid.items() if film.pixels is not None},
             revision=revision,
-            predecessor=None if study.previous is None else dcmread(study.previous.path),
+            superseded={} if study.previous is None else {Form.SR_COMPREHENSIVE_3D: [dcmread(study.previous.path)]},
             analysed_at=datetime.now(UTC).astimezone(),
         )
+        (document,) = build_documents(result, [Form.SR_COMPREHENSIVE_3D])
         report = NewReport(
-            sop_instance_uid=str(dataset.SOPInstanceUID),
+            sop_instance_uid=document.sop_instance_uid,
             revision=revision,
             fingerprint=fingerprint,
-            encoded=encode(dataset),
+            encoded=document.encoded,
         )
         return replace(study, report=report)
 
@@ -168,7 +171,7 @@ def _with(remarks: tuple[str, ...], remark: str | None) -> tuple[str, ...]:
 def _fingerprint(model_uid: str, analysed: list[Film]) -> str:
     """Name what a report says: which films with which remarks, read by which model, in which form."""
     films = sorted(" ".join([f.finding.sop_instance_uid, *f.remarks]) for f in analysed if f.finding is not None)
-    return hashlib.sha256("\n".join([FORM, model_uid, *films]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([Form.SR_COMPREHENSIVE_3D, model_uid, *films]).encode()).hexdigest()
 
 
 def _log_failure(film: Film, error: Exception) -> None:

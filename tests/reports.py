@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from itertools import chain, repeat
+from typing import Any
 
 import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from pneumo_monai.findings import FilmFinding, ModelIdentity, OperatingPoint, StudyFindings, View
+from pneumo_monai.findings import FilmFinding, ModelIdentity, OperatingPoint, Outcome, StudyFindings, View
+from pneumo_monai.forms import Form
 from pneumo_monai.geometry import SquareGeometry, Window
 from pneumo_monai.report.encode import encode
+from pneumo_monai.report.result import Result
 from pneumo_monai.report.structured_report import build_structured_report
 
-__all__ = ["ACTIVATION", "ANALYSED_AT", "MODEL", "OPERATING_POINT", "find_on", "read_back", "report_on"]
+__all__ = ["ACTIVATION", "ANALYSED_AT", "MODEL", "OPERATING_POINT", "find_on", "read_back", "report_on", "result_on"]
 
 ACTIVATION = np.zeros((7, 7), np.float32)
 ACTIVATION[4, 2] = 3.0
@@ -69,14 +72,30 @@ def report_on(
     analysed_at: datetime = ANALYSED_AT,
 ) -> Dataset:
     """Build a report on the films of one study."""
-    return build_structured_report(
-        findings=find_on(
-            films, probabilities, view=view, model=model, operating_point=operating_point, remarks=remarks
-        ),
+    findings = find_on(films, probabilities, view=view, model=model, operating_point=operating_point, remarks=remarks)
+    (report,) = build_structured_report(
+        result_on(films, findings, revision=revision, predecessor=predecessor, analysed_at=analysed_at)
+    )
+    return report
+
+
+def result_on(
+    films: Sequence[Dataset],
+    outcome: Outcome | None = None,
+    *,
+    revision: int = 1,
+    predecessor: Dataset | None = None,
+    analysed_at: datetime = ANALYSED_AT,
+    **more: Any,
+) -> Result:
+    """Make a result of some films, by default with findings; `predecessor` is a Comprehensive 3D SR."""
+    return Result(
+        outcome=find_on(films) if outcome is None else outcome,
         sources={str(film.SOPInstanceUID): film for film in films},
         revision=revision,
-        predecessor=predecessor,
+        superseded={} if predecessor is None else {Form.SR_COMPREHENSIVE_3D: [predecessor]},
         analysed_at=analysed_at,
+        **more,
     )
 
 

@@ -1,6 +1,5 @@
 """The content tree of a report: findings as a TID 1500 Measurement Report (PS3.16)."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 
 from highdicom.sr import (
@@ -32,70 +31,16 @@ from pneumo_monai.equipment import MANUFACTURER, MODEL_NAME
 from pneumo_monai.findings import FilmFinding, ModelIdentity, StudyFindings
 from pneumo_monai.region import finding_region
 from pneumo_monai.report import codes
-from pneumo_monai.uids import derive_uid
+from pneumo_monai.report.result import Result
+from pneumo_monai.report.wording import RESEARCH_USE, in_ascii, name_in_ascii, shown_probability
 
-__all__ = ["RESEARCH_USE", "in_ascii", "measurement_report", "name_in_ascii", "shown_probability"]
-
-RESEARCH_USE = "For research use only. Not a medical device."
-
-_FEWEST_DIGITS, _MOST_DIGITS = 4, 14
-"""Decimals of a probability: what calibration can tell apart, and what Decimal String holds (PS3.5: 16 characters)."""
-
+__all__ = ["measurement_report"]
 
 _MODALITIES = {"CR": codes.COMPUTED_RADIOGRAPHY, "DX": codes.DIGITAL_RADIOGRAPHY}
 """Modality (0008,0060) to its code (CID 29); what is neither is radiography all the same, else it were not read."""
 
 
-def in_ascii(text: str) -> str:
-    """Return a text of ours without accents, in ASCII: every character set of PS3.3 C.12.1.1.2 holds that.
-
-    Raises
-    ------
-    ValueError
-        Nothing of the text is left.
-    """
-    ascii_only = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
-    if not (words := " ".join(ascii_only.split())):
-        raise ValueError("a text of the report has no letters that every character set holds")
-    return words
-
-
-def name_in_ascii(name: str) -> str:
-    """Return a name of ours as Long String holds it: in ASCII, 64 characters, no backslash (PS3.5 table 6.2-1)."""
-    return in_ascii(name.replace("\\", " "))[:64].rstrip()
-
-
-def shown_probability(probability: float, *, threshold: float, present: bool) -> float:
-    """Round a probability for people, never across the operating point.
-
-    0.49996 against 0.5 is absent; written as 0.5000 it would contradict its own assessment. So decimals are added until
-    the rounded number lies on the side of the threshold where the finding is.
-
-    Parameters
-    ----------
-    probability : float
-        Calibrated, 0 to 1.
-    threshold : float
-        Of the operating point.
-    present : bool
-        The assessment.
-
-    Raises
-    ------
-    ValueError
-        No number at all, or the assessment is not what the operating point says of this probability.
-    """
-    if not 0.0 <= probability <= 1.0:
-        raise ValueError("a probability lies between 0 and 1")
-    if present is not (probability >= threshold):
-        raise ValueError("the assessment contradicts the operating point")
-    for digits in range(_FEWEST_DIGITS, _MOST_DIGITS):
-        if (round(probability, digits) >= threshold) is present:
-            return round(probability, digits)
-    return round(probability, _MOST_DIGITS)
-
-
-def measurement_report(findings: StudyFindings, films: Mapping[str, Dataset]) -> MeasurementReport:
+def measurement_report(result: Result, findings: StudyFindings, films: Mapping[str, Dataset]) -> MeasurementReport:
     """Build the tree, root TID 1500.
 
     The films stand in the Image Library (TID 1600), and each has one planar ROI group (TID 1410), for viewers show
@@ -104,8 +49,10 @@ def measurement_report(findings: StudyFindings, films: Mapping[str, Dataset]) ->
 
     Parameters
     ----------
+    result : Result
+        What the tree is of.
     findings : StudyFindings
-        What was found.
+        Its outcome.
     films : Mapping
         SOP Instance UID to each film of the findings, of which SOP Class UID (0008,0016), SOP Instance UID (0008,0018),
         Modality (0008,0060), Rows (0028,0010) and Columns (0028,0011) are needed.
@@ -115,7 +62,7 @@ def measurement_report(findings: StudyFindings, films: Mapping[str, Dataset]) ->
         observation_context=_observer(findings.model),
         procedure_reported=codes.PLAIN_CHEST_XRAY,
         imaging_measurements=[
-            _measurement_group(findings, film, films[film.sop_instance_uid]) for film in findings.films
+            _measurement_group(result, findings, film, films[film.sop_instance_uid]) for film in findings.films
         ],
     )
     impression = [_text(codes.IMPRESSION, _impression(findings)), _text(codes.COMMENT, RESEARCH_USE)]
@@ -160,14 +107,14 @@ def _image_library(films: Sequence[Dataset]) -> ContainerContentItem:
 
 
 def _measurement_group(
-    findings: StudyFindings, finding: FilmFinding, film: Dataset
+    result: Result, findings: StudyFindings, finding: FilmFinding, film: Dataset
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
     uid = finding.sop_instance_uid
     operating_point = findings.operating_point
     probability = shown_probability(finding.probability, threshold=operating_point.threshold, present=finding.present)
     group = PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
-            uid=derive_uid("tracking", findings.study_instance_uid, uid, codes.PNEUMONIA.value),
+            uid=result.tracking_uid(uid, codes.PNEUMONIA.value),
             identifier=f"{codes.PNEUMONIA.meaning} on {uid}",
         ),
         referenced_region=ImageRegion(

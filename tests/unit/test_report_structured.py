@@ -14,11 +14,14 @@ from pydicom.sr.codedict import codes as dictionary
 from pneumo_monai.equipment import MANUFACTURER, MODEL_NAME, SOFTWARE_VERSION, names_us
 from pneumo_monai.errors import Broken
 from pneumo_monai.findings import ModelIdentity, OperatingPoint, View
+from pneumo_monai.forms import Form
 from pneumo_monai.region import finding_region
 from pneumo_monai.report import codes
-from pneumo_monai.report.content import RESEARCH_USE, in_ascii, name_in_ascii, shown_probability
 from pneumo_monai.report.encode import encode
-from pneumo_monai.report.structured_report import SERIES_DESCRIPTION, SERIES_NUMBER, build_structured_report
+from pneumo_monai.report.provenance import SERIES_DESCRIPTION, SERIES_NUMBERS
+from pneumo_monai.report.result import Result
+from pneumo_monai.report.structured_report import build_structured_report
+from pneumo_monai.report.wording import RESEARCH_USE, in_ascii, name_in_ascii, shown_probability
 from tests.films import CR, DX, SC, make_film
 from tests.reports import ANALYSED_AT, MODEL, OPERATING_POINT, find_on, read_back, report_on
 
@@ -199,7 +202,10 @@ def test_status_flags_dates_and_series():
     assert {report.ContentDate, report.SeriesDate, report.InstanceCreationDate} == {"20260203"}
     assert {report.ContentTime, report.SeriesTime, report.InstanceCreationTime} == {"040506.789000"}
     assert report.TimezoneOffsetFromUTC == "+0000"
-    assert (report.SeriesNumber, report.SeriesDescription) == (SERIES_NUMBER, SERIES_DESCRIPTION)
+    assert (report.SeriesNumber, report.SeriesDescription) == (
+        SERIES_NUMBERS[Form.SR_COMPREHENSIVE_3D],
+        SERIES_DESCRIPTION,
+    )
     assert report.Modality == "SR"
 
 
@@ -281,22 +287,21 @@ def test_pixel_data_is_not_needed_and_the_film_is_not_changed():
 
 def test_a_report_that_cannot_be_true_is_not_built():
     film = make_film()
-    findings = find_on([film])
     sources = {film.SOPInstanceUID: film}
-    common = {"findings": findings, "sources": sources, "revision": 1, "predecessor": None, "analysed_at": ANALYSED_AT}
+    common = {"outcome": find_on([film]), "sources": sources, "revision": 1, "analysed_at": ANALYSED_AT}
     with pytest.raises(ValueError, match="among the sources"):
-        build_structured_report(**{**common, "sources": {}})
+        Result(**{**common, "sources": {}})
     with pytest.raises(ValueError, match="count from 1"):
-        build_structured_report(**{**common, "revision": 0})
+        Result(**{**common, "revision": 0})
     with pytest.raises(ValueError, match="no timezone"):
-        build_structured_report(**{**common, "analysed_at": datetime(2026, 1, 1)})  # noqa: DTZ001
+        Result(**{**common, "analysed_at": datetime(2026, 1, 1)})  # noqa: DTZ001
     with pytest.raises(Broken, match="has no SeriesInstanceUID"):
         report_on(make_film(SeriesInstanceUID=None))
     with pytest.raises(Broken, match="has no Columns"):
         report_on(make_film(Columns=None))
     film.StudyInstanceUID = "2.25.5"
     with pytest.raises(Broken, match="stands among"):
-        build_structured_report(**common)
+        build_structured_report(Result(**common))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""Who made an instance, when, and of whom: what every form of a result carries alike."""
+
+from highdicom import ContributingEquipment
+from pydicom.dataset import Dataset
+
+from pneumo_monai.attributes import text
+from pneumo_monai.equipment import MANUFACTURER, MODEL_NAME, SOFTWARE_VERSION
+from pneumo_monai.findings import ModelIdentity
+from pneumo_monai.forms import Form
+from pneumo_monai.report import codes
+from pneumo_monai.report.inheritance import inherit
+from pneumo_monai.report.result import Result
+from pneumo_monai.report.wording import name_in_ascii
+
+__all__ = ["SERIES_DESCRIPTION", "SERIES_NUMBERS", "stamp"]
+
+SERIES_NUMBERS = {form: 9001 + place for place, form in enumerate(Form)}
+"""Series Number (0020,0011): beyond what modalities count to, so that viewers list results after the images."""
+
+SERIES_DESCRIPTION = "Pneumonia (research use), pneumo-monai"
+"""Series Description (0008,103E), what a viewer's list of series shows: the finding first, for lists are narrow."""
+
+
+def stamp(instance: Dataset, result: Result, form: Form) -> None:
+    """Write equipment, contributing equipment, dates, timezone, patient and study into an instance.
+
+    What it carries of these is replaced. Its own texts must be in ASCII, for it gets the character set of the film.
+
+    Parameters
+    ----------
+    instance : Dataset
+        With its SOP Class, series and content.
+    result : Result
+        What it is an instance of.
+    form : Form
+        In which form.
+    """
+    moment = result.moment
+    instance.Manufacturer = MANUFACTURER
+    instance.ManufacturerModelName = MODEL_NAME
+    instance.SoftwareVersions = SOFTWARE_VERSION
+    instance.SeriesNumber = SERIES_NUMBERS[form]
+    instance.SeriesDescription = SERIES_DESCRIPTION
+    instance.ContentDate, instance.ContentTime = moment.strftime("%Y%m%d"), moment.strftime("%H%M%S.%f")
+    instance.InstanceCreationDate, instance.InstanceCreationTime = instance.ContentDate, instance.ContentTime
+    instance.TimezoneOffsetFromUTC = f"{moment:%z}"
+    _date_series(instance, next(iter(result.superseded.get(form, ())), None))
+    instance.ContributingEquipmentSequence = [_contribution(result.outcome.model)]
+    inherit(result.films[0], instance)
+
+
+def _date_series(instance: Dataset, predecessor: Dataset | None) -> None:
+    """Date the series, not the instance: Series Date and Time (0008,0021) (0008,0031) are one for all its revisions."""
+    dated = instance if predecessor is None else predecessor
+    date, time = ("ContentDate", "ContentTime") if predecessor is None else ("SeriesDate", "SeriesTime")
+    same_series = text(dated, "SeriesInstanceUID") == instance.SeriesInstanceUID
+    same_timezone = text(dated, "TimezoneOffsetFromUTC") == instance.TimezoneOffsetFromUTC
+    if same_series and same_timezone and text(dated, date) and text(dated, time):
+        instance.SeriesDate, instance.SeriesTime = text(dated, date), text(dated, time)
+
+
+def _contribution(model: ModelIdentity) -> ContributingEquipment:
+    """Return the item of Contributing Equipment Sequence (0018,A001) that the tree's observer and algorithm repeat."""
+    item = ContributingEquipment(
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=name_in_ascii(model.name),
+        software_versions=name_in_ascii(model.version),
+        purpose_of_reference=codes.PROCESSING_EQUIPMENT,
+    )
+    item.DeviceUID = model.uid
+    return item

@@ -1,0 +1,125 @@
+"""One revision of a study's result: all that any of its forms is made from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from pneumo_monai.attributes import integer, text
+from pneumo_monai.errors import Broken
+from pneumo_monai.findings import Outcome
+from pneumo_monai.forms import Form
+from pneumo_monai.report.inheritance import REQUIRED, stated_timezone
+from pneumo_monai.uids import derive_uid
+
+__all__ = ["Result"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """What is said of a study, and what it takes to write that down.
+
+    Its identity is derived, so the same result gives the same objects: Series Instance UID from study, model and form,
+    SOP Instance UID from the series, the revision and, where a form has an instance for each film, the film.
+
+    Attributes
+    ----------
+    outcome : StudyFindings, StudyRefusal or StudyRetraction
+        What is said.
+    sources : Mapping
+        SOP Instance UID to film, at least every film of the outcome; Pixel Data is not looked at. Patient and study are
+        taken over from the first film of the outcome.
+    revision : int
+        Counts from 1; Instance Number (0020,0013).
+    superseded : Mapping
+        Form to the instances of the revision before, without Pixel Data; empty at the first revision.
+    analysed_at : datetime
+        Start of the analysis, with its timezone; every date and time of the result.
+    pictures : Mapping
+        SOP Instance UID to displayed values, (H, W) float32 in [0, 1], of the films that could be decoded.
+    uid_root : str or None
+        Root of the UIDs; None: 2.25.
+
+    Raises
+    ------
+    ValueError
+        The outcome speaks of a film that `sources` lacks, `revision` is less than 1, or `analysed_at` has no timezone.
+    """
+
+    outcome: Outcome
+    sources: Mapping[str, Dataset]
+    revision: int
+    analysed_at: datetime
+    superseded: Mapping[Form, Sequence[Dataset]] = field(default_factory=dict)
+    pictures: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    uid_root: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.revision < 1:
+            raise ValueError("revisions count from 1")
+        if missing := [uid for uid in self.outcome.film_uids if uid not in self.sources]:
+            raise ValueError(f"{len(missing)} films of the outcome are not among the sources")
+        if self.analysed_at.utcoffset() is None:
+            raise ValueError("analysed_at has no timezone")
+
+    @property
+    def films(self) -> list[Dataset]:
+        """The films that the outcome speaks of, in its order."""
+        return [self.sources[uid] for uid in self.outcome.film_uids]
+
+    @property
+    def moment(self) -> datetime:
+        """Start of the analysis in the timezone that the first film states, else in its own.
+
+        Timezone Offset From UTC (0008,0201) holds for the study's date and time, taken over from the film, as well.
+        """
+        stated = stated_timezone(self.films[0])
+        if stated is None:
+            return self.analysed_at
+        offset = timedelta(hours=int(stated[1:3]), minutes=int(stated[3:]))
+        return self.analysed_at.astimezone(timezone(-offset if stated[0] == "-" else offset))
+
+    def series_uid(self, form: Form) -> str:
+        """Return the Series Instance UID (0020,000E) of a form."""
+        outcome = self.outcome
+        return derive_uid("series", outcome.study_instance_uid, outcome.model.uid, form, root=self.uid_root)
+
+    def instance_uid(self, form: Form, film: str | None = None) -> str:
+        """Return the SOP Instance UID (0008,0018) of a form, or of its instance for one film."""
+        parts = ("instance", self.series_uid(form), str(self.revision), *([film] if film else []))
+        return derive_uid(*parts, root=self.uid_root)
+
+    def tracking_uid(self, film: str, finding: str) -> str:
+        """Return the Tracking Unique Identifier of a finding on a film: the same in every form and revision."""
+        return derive_uid("tracking", self.outcome.study_instance_uid, film, finding, root=self.uid_root)
+
+    def references(self) -> list[Dataset]:
+        """Return what a tree and highdicom need of each film; patient and study are left empty, to be taken over.
+
+        Raises
+        ------
+        Broken
+            A film lacks one of its UIDs, its Rows or its Columns, or belongs to another study.
+        """
+        return [_reference(film, self.outcome.study_instance_uid) for film in self.films]
+
+
+def _reference(film: Dataset, study_instance_uid: str) -> Dataset:
+    reference = Dataset()
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        if not (uid := text(film, keyword)):
+            raise Broken(f"a film of study {study_instance_uid} has no {keyword}")
+        setattr(reference, keyword, uid)
+    if reference.StudyInstanceUID != study_instance_uid:
+        raise Broken(f"a film of study {reference.StudyInstanceUID} stands among those of {study_instance_uid}")
+    for keyword in ("Rows", "Columns"):
+        if not (length := integer(film, keyword)):
+            raise Broken(f"a film of study {study_instance_uid} has no {keyword}")
+        setattr(reference, keyword, length)
+    reference.Modality = text(film, "Modality").upper()
+    for keyword in REQUIRED:
+        setattr(reference, keyword, None)
+    return reference
