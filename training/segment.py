@@ -27,6 +27,7 @@ from pneumo_monai.transforms import SquareResize
 from training.augmentation import drawn_side, film_and_mask
 from training.cache import PixelCache
 from training.entry import start
+from training.implants import implant
 from training.recipe import LungRecipe
 from training.records import Exam, read_folders
 from training.split import Part, read_split
@@ -40,6 +41,12 @@ MASKS = "lung_masks"
 
 _BLANK = 0.02
 """In films that are cut to the lungs a pixel above this is lung: JPEG leaves a little more than nothing outside."""
+
+_IMPLANTS = 0.5
+"""Share of the training films that get the lungs of another."""
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""A film and its lung mask, both (side, side) uint8."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,21 +79,35 @@ def read_mask(exam: Exam, square: NDArray[np.uint8], *, is_cut: bool) -> NDArray
 
 
 class MaskDataset(Dataset[dict[str, Tensor]]):
-    """Films and lung masks, both (1, S, S) float32, all squares in memory."""
+    """Films and lung masks, both (1, S, S) float32, all squares in memory.
 
-    def __init__(self, pairs: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], *, seed: int | None) -> None:
+    Parameters
+    ----------
+    pairs : list of Pair
+        Films and their masks.
+    seed : int or None
+        Of the augmentation; None: there is none.
+    donors : list of Pair
+        Whose lungs are laid over those of other films (`training.implants`).
+    """
+
+    def __init__(self, pairs: list[Pair], *, seed: int | None, donors: list[Pair] | None = None) -> None:
         self.pairs, self.epoch = pairs, 0
-        self._seed = seed
+        self._seed, self._donors = seed, donors or []
         self._transform = film_and_mask(LUNG_SIZE, is_random=seed is not None)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, place: int) -> dict[str, Tensor]:
+        film, mask = self.pairs[place]
         if self._seed is not None:
-            drawn = np.random.SeedSequence([self._seed, self.epoch, place]).generate_state(1)[0]
-            self._transform.set_random_state(seed=int(drawn))
-        both = self._transform(np.stack(self.pairs[place]))
+            sequence = np.random.SeedSequence([self._seed, self.epoch, place])
+            self._transform.set_random_state(seed=int(sequence.generate_state(1)[0]))
+            generator = np.random.default_rng(sequence)
+            if self._donors and generator.random() < _IMPLANTS:
+                film = implant(film, mask, self._donors[generator.integers(len(self._donors))], generator)
+        both = self._transform(np.stack([film, mask]))
         return {"image": (both[:1] - 0.5) / 0.25, "mask": (both[1:] >= 0.5).float()}
 
 
@@ -134,7 +155,12 @@ def dice(found: Tensor, true: Tensor) -> Tensor:
 @dataclass(frozen=True, kw_only=True)
 class _Pairs:
     exams: list[Exam]
-    squares: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+    squares: list[Pair]
+
+    def donors(self, folders: list[str]) -> list[Pair]:
+        """Return the films with opacities among those that are cut to their lungs."""
+        both = zip(self.exams, self.squares, strict=True)
+        return [pair for exam, pair in both if exam.folder in folders and exam.target == 1]
 
 
 def segment(
@@ -154,7 +180,8 @@ def segment(
     for part, pairs in parts.items():
         _log.info("%s: %d films with a lung mask", part, len(pairs.exams))
     module = LungModule(recipe.learning_rate)
-    training = MaskDataset(parts[Part.TRAINING].squares, seed=recipe.seed)
+    donors = parts[Part.TRAINING].donors(recipe.cut)
+    training = MaskDataset(parts[Part.TRAINING].squares, seed=recipe.seed, donors=donors)
     generator = torch.Generator().manual_seed(recipe.seed)
     trainer = pl.Trainer(
         max_epochs=recipe.epochs,
