@@ -7,21 +7,22 @@
     <bundle>/configs/inference.json    network_def, for `monai.bundle`
     <bundle>/models/model.pt           state dict, float16, loadable with `weights_only=True`
     <bundle>/models/lungs.pt           the same of the segmentation, where films are cut to their lungs
+    <bundle>/models/gate.pt            what chest films look like, where pictures that are none are refused
     <bundle>/docs/README.md, LICENSE
 """
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pneumo_monai.errors import BundleError
 from pneumo_monai.findings import ModelIdentity, OperatingPoint
 from pneumo_monai.uids import derive_uid
 
-__all__ = ["PACKAGED", "Bundle", "Calibration", "Contract", "Lungs", "Preprocessing", "sha256"]
+__all__ = ["PACKAGED", "Bundle", "Calibration", "Contract", "Gate", "GateLimits", "Lungs", "Preprocessing", "sha256"]
 
 PACKAGED = Path(__file__).parent / "models" / "pneumonia_resnet18"
 """The bundle that ships with the package."""
@@ -63,6 +64,23 @@ class Lungs(_Strict):
     dice: dict[str, Any] = Field(default_factory=dict)
 
 
+class GateLimits(_Strict):
+    """What a picture may measure and still be a frontal chest film (`pneumo_monai.familiarity.Measures`)."""
+
+    distance: float = Field(gt=0.0)
+    lung_share: float = Field(ge=0.0, le=1.0)
+    undecided_share: float = Field(ge=0.0, le=1.0)
+
+
+class Gate(_Strict):
+    """The check of pictures that contradict their header, and how often it errs."""
+
+    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    limits: GateLimits
+    false_refusals: dict[str, Any] = Field(default_factory=dict)
+    detections: dict[str, Any] = Field(default_factory=dict)
+
+
 class Contract(_Strict):
     """The `pneumo_monai` part of metadata.json: what the service needs beyond the weights."""
 
@@ -71,8 +89,15 @@ class Contract(_Strict):
     calibration: Calibration
     operating_point: _OperatingPoint
     lungs: Lungs | None = None
+    gate: Gate | None = None
     training: dict[str, Any]
     evaluation: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _gate_needs_lungs(self) -> Self:
+        if self.gate and not self.lungs:
+            raise ValueError("gate needs lungs: it looks at where they are")
+        return self
 
 
 class Bundle:
@@ -105,6 +130,9 @@ class Bundle:
         self.lung_weights = path / "models" / "lungs.pt" if self.contract.lungs else None
         if self.lung_weights and self.contract.lungs:
             _check_weights(self.lung_weights, self.contract.lungs.weights_sha256)
+        self.gate_weights = path / "models" / "gate.pt" if self.contract.gate else None
+        if self.gate_weights and self.contract.gate:
+            _check_weights(self.gate_weights, self.contract.gate.weights_sha256)
 
     @property
     def operating_point(self) -> OperatingPoint:
@@ -113,10 +141,12 @@ class Bundle:
 
     @property
     def identity(self) -> ModelIdentity:
-        """Name, version and a UID that changes with the weights, the calibration and the operating point."""
+        """Name, version and a UID that changes with all weights, the calibration, the operating point and the gate."""
         decision = self.contract.model_dump_json(include={"preprocessing", "calibration", "operating_point"})
         if self.contract.lungs:
             decision += self.contract.lungs.weights_sha256
+        if self.contract.gate:
+            decision += self.contract.gate.model_dump_json(include={"weights_sha256", "limits"})
         uid = derive_uid("model", self.contract.weights_sha256, decision)
         return ModelIdentity(name=self.name, version=self.version, uid=uid)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pneumo_monai.bundle import Bundle, Calibration
 from pneumo_monai.errors import BundleError, ConfigurationError
+from pneumo_monai.familiarity import Familiarity
 from pneumo_monai.lungs import LungFields, find_lungs
 from pneumo_monai.network import LungNet, ResNet18
 from pneumo_monai.preprocessing import Preprocess
@@ -80,6 +81,8 @@ class Engine:
         self._reader = _Resident(lambda: load_network(ResNet18(), bundle.weights), device)
         lungs = bundle.lung_weights
         self._lungs = _Resident(lambda: load_network(LungNet(), lungs), device) if lungs else None
+        gate, limits = bundle.gate_weights, bundle.contract.gate
+        self.familiarity = Familiarity.load(gate, limits.limits) if gate and limits else None
         self.prepare = Preprocess(bundle.contract.preprocessing, self.find_lungs if lungs else None)
 
     def read(self, image: Tensor) -> tuple[float, NDArray[np.float32]]:

@@ -78,6 +78,8 @@ class FilmFinding:
         What the network gave, before calibration.
     lungs : numpy.ndarray or None
         (S, S) bool over the same square, which of its pixels are of the lungs; None: the film was read whole.
+    remarks : tuple of str
+        Why this film may lie outside what the model was made for, a sentence each.
     """
 
     sop_instance_uid: str
@@ -88,6 +90,7 @@ class FilmFinding:
     geometry: SquareGeometry
     logit: float
     lungs: NDArray[np.bool_] | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,6 +105,11 @@ class StudyFindings:
     def __post_init__(self) -> None:
         if not self.films:
             raise ValueError("a study has findings only when at least one of its films was analysed")
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is remarked of any of its films, each sentence once."""
+        return tuple(dict.fromkeys(remark for film in self.films for remark in film.remarks))
 
     @property
     def highest(self) -> FilmFinding:

@@ -8,11 +8,13 @@ from pydicom.config import IGNORE
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from pneumo_monai.age import age_in_years
 from pneumo_monai.attributes import is_uid, items, label, quoted, text, values
 from pneumo_monai.equipment import names_us
 from pneumo_monai.errors import Reason, Refused
 from pneumo_monai.findings import View
 from pneumo_monai.pixel_description import check_pixel_description
+from pneumo_monai.settings import IntendedUse
 from pneumo_monai.vocabulary import (
     CHEST_CODES,
     CHEST_WORDS,
@@ -25,7 +27,7 @@ from pneumo_monai.vocabulary import (
     words,
 )
 
-__all__ = ["check"]
+__all__ = ["check", "check_age"]
 
 _CR = "1.2.840.10008.5.1.4.1.1.1"
 _DX = "1.2.840.10008.5.1.4.1.1.1.1"
@@ -73,6 +75,41 @@ def check(dataset: Dataset) -> View:
     _check_modality(dataset)
     _check_body_part(dataset)
     return _view(dataset)
+
+
+def check_age(dataset: Dataset, intended_use: IntendedUse) -> str | None:
+    """Check the patient's age against what the model was made for.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The instance.
+    intended_use : IntendedUse
+        The youngest age in years, and what becomes of other films.
+
+    Returns
+    -------
+    str or None
+        What the report has to remark of a film that is read all the same.
+
+    Raises
+    ------
+    Refused
+        The patient is younger, or the age is not stated, and the settings refuse that.
+    """
+    if intended_use.minimum_age == 0:
+        return None
+    age = age_in_years(dataset)
+    if age is not None and age >= intended_use.minimum_age:
+        return None
+    found, answer = (
+        ("is not stated", intended_use.age_missing)
+        if age is None
+        else (f"is below {intended_use.minimum_age} years", intended_use.younger)
+    )
+    if answer == "refuse":
+        raise Refused(Reason.AGE, f"{label('PatientAge')} {found}")
+    return f"Patient age {found}: the model is meant for patients of {intended_use.minimum_age} years or older."
 
 
 def _check_object(dataset: Dataset) -> None:

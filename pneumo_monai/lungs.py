@@ -36,10 +36,13 @@ class LungFields:
         (S, S) float32 over the film padded to a square.
     mask : numpy.ndarray
         (S, S) bool: the pieces that may be lung fields, at most two.
+    picture : numpy.ndarray
+        (S, S) float32 in [0, 1]: the film as the segmentation saw it.
     """
 
     probability: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    picture: NDArray[np.float32]
 
     def window(self, rows: int, columns: int) -> Window:
         """Return the square of film pixels around the lungs; the whole film where there are none."""
@@ -73,7 +76,7 @@ def find_lungs(network: nn.Module, film: NDArray[np.float32]) -> LungFields:
     with torch.inference_mode():
         # Fixed constants, not those of a training part: the network has to serve whatever reads its result.
         probability = network(((square - 0.5) / 0.25)[None].to(device)).sigmoid()[0, 0].cpu().numpy()
-    return LungFields(probability=probability, mask=_pieces(probability >= 0.5))
+    return LungFields(probability=probability, mask=_pieces(probability >= 0.5), picture=square[0].numpy())
 
 
 class LungCut:

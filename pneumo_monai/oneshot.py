@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pneumo_monai.bundle import PACKAGED, Bundle
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.folder import find_studies
+from pneumo_monai.settings import load_intended_use
 from pneumo_monai.study import Film, Study
 
 __all__ = ["run_folder"]
@@ -23,6 +24,9 @@ def run_folder(
 ) -> bool:
     """Read every study of a folder and write its report into another.
 
+    Whose films may be read is taken from the environment, as `pneumo_monai.settings.load_intended_use` has it: there is
+    no configuration file.
+
     Returns
     -------
     bool
@@ -31,7 +35,8 @@ def run_folder(
     Raises
     ------
     ConfigurationError
-        The input is no folder or empty, the output cannot be written, the model or the device cannot be used.
+        The input is no folder or empty, the output cannot be written, the model or the device cannot be used, or a
+        variable of the environment is wrong.
     """
     studies = find_studies(source)
     try:
@@ -40,6 +45,7 @@ def run_folder(
         raise ConfigurationError(
             f"{output}: cannot be created ({error.strerror}); pass another folder to -o"
         ) from error
+    intended_use = load_intended_use()
     bundle = Bundle(model or PACKAGED)
 
     from pneumo_monai.engine import Engine, choose_device
@@ -68,7 +74,9 @@ def run_folder(
                 if film.refused is not None:
                     console.print(f"{film.path.name}: refused, {film.refused}", highlight=False, markup=False)
 
-        FolderApplication(reading=Reading(engine), studies=studies, output=output, on_study=on_study).run()
+        FolderApplication(
+            reading=Reading(engine, intended_use), studies=studies, output=output, on_study=on_study
+        ).run()
     for problem in problems:
         console.print(problem, style="red", highlight=False, markup=False)
     received = tally["analysed"] + tally["refused"] + tally["failed"]

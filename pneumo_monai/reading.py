@@ -8,16 +8,21 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom import dcmread
 
 from pneumo_monai.engine import Engine, calibrated
+from pneumo_monai.familiarity import check_picture
 from pneumo_monai.findings import FilmFinding, StudyFindings
-from pneumo_monai.gate import check
+from pneumo_monai.gate import check, check_age
 from pneumo_monai.instances import read_instance
 from pneumo_monai.logs import without_text
+from pneumo_monai.lungs import LungFields
 from pneumo_monai.pixels import read_film
 from pneumo_monai.report.encode import encode
 from pneumo_monai.report.structured_report import FORM, build_structured_report
+from pneumo_monai.settings import IntendedUse
 from pneumo_monai.study import Film, NewReport, Study
 
 __all__ = ["Reading"]
@@ -32,10 +37,13 @@ class Reading:
     ----------
     engine : Engine
         The network and its bundle.
+    intended_use : IntendedUse or None
+        Whose films may be read; None: the defaults of the settings.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, intended_use: IntendedUse | None = None) -> None:
         self.engine = engine
+        self._intended_use = intended_use or IntendedUse()
 
     def load(self, study: Study) -> Study:
         """Parse each film's file."""
@@ -46,16 +54,18 @@ class Reading:
         return study.each_open_film(load, _log_failure)
 
     def gate(self, study: Study) -> Study:
-        """Refuse what is no frontal chest radiograph we may read."""
+        """Refuse what is no frontal chest radiograph we may read; remark what the report has to say of the others."""
 
         def gate(film: Film) -> Film:
             assert film.dataset is not None  # noqa: S101 - load comes before
-            return replace(film, view=check(film.dataset))
+            view = check(film.dataset)
+            remark = check_age(film.dataset, self._intended_use)
+            return replace(film, view=view, remarks=_with(film.remarks, remark))
 
         return study.each_open_film(gate, _log_failure)
 
     def preprocess(self, study: Study) -> Study:
-        """Decode the film and make the network's input of it."""
+        """Decode the film, check what it shows, and make the network's input of it."""
 
         def preprocess(film: Film) -> Film:
             assert film.dataset is not None  # noqa: S101 - load comes before
@@ -63,11 +73,28 @@ class Reading:
             # The codestream is not needed again, and a study of many films would hold them all.
             del film.dataset.PixelData
             prepared = self.engine.prepare(pixels)
+            remark = self._check_picture(pixels, prepared.lungs)
             return replace(
-                film, pixels=pixels, tensor=prepared.tensor, geometry=prepared.geometry, lungs=prepared.inside
+                film,
+                remarks=_with(film.remarks, remark),
+                pixels=pixels,
+                tensor=prepared.tensor,
+                geometry=prepared.geometry,
+                lungs=prepared.inside,
             )
 
         return study.each_open_film(preprocess, _log_failure)
+
+    def _check_picture(self, pixels: NDArray[np.float32], lungs: LungFields | None) -> str | None:
+        if self.engine.familiarity is None or lungs is None:
+            return None
+        return check_picture(
+            pixels,
+            lungs,
+            familiarity=self.engine.familiarity,
+            find_lungs=self.engine.find_lungs,
+            intended_use=self._intended_use,
+        )
 
     def infer(self, study: Study) -> Study:
         """Run the network and hold its calibrated output against the operating point."""
@@ -89,6 +116,7 @@ class Reading:
                 geometry=film.geometry,
                 logit=logit,
                 lungs=film.lungs,
+                remarks=film.remarks,
             )
             return replace(film, finding=finding, tensor=None)
 
@@ -133,9 +161,13 @@ class Reading:
         return replace(study, report=report)
 
 
+def _with(remarks: tuple[str, ...], remark: str | None) -> tuple[str, ...]:
+    return (*remarks, remark) if remark else remarks
+
+
 def _fingerprint(model_uid: str, analysed: list[Film]) -> str:
-    """Name what a report says: which films, read by which model, in which form."""
-    films = sorted(film.finding.sop_instance_uid for film in analysed if film.finding is not None)
+    """Name what a report says: which films with which remarks, read by which model, in which form."""
+    films = sorted(" ".join([f.finding.sop_instance_uid, *f.remarks]) for f in analysed if f.finding is not None)
     return hashlib.sha256("\n".join([FORM, model_uid, *films]).encode()).hexdigest()
 
 

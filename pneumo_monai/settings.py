@@ -5,7 +5,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -13,7 +13,17 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pneumo_monai.errors import ConfigurationError
 
-__all__ = ["Destination", "Ledger", "Listener", "Model", "Settings", "Web", "load_settings"]
+__all__ = [
+    "Destination",
+    "IntendedUse",
+    "Ledger",
+    "Listener",
+    "Model",
+    "Settings",
+    "Web",
+    "load_intended_use",
+    "load_settings",
+]
 
 _PREFIX = "PNEUMO_MONAI_"
 _NESTING = "__"
@@ -26,6 +36,8 @@ def _ae_title(value: str) -> str:
         raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash (PS3.5 6.2, VR AE)")
     return title
 
+
+Tree = TypeVar("Tree", bound=BaseSettings)
 
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Host = Annotated[str, Field(min_length=1)]
@@ -76,6 +88,22 @@ class Model(_Section):
     )
 
 
+class IntendedUse(_Section):
+    """For whom the model may read, and what becomes of other films: refused, or read with a remark in the report."""
+
+    minimum_age: int = Field(default=18, ge=0, le=122, description="Years; 0: films of every age are read.")
+    younger: Literal["refuse", "flag"] = Field(default="refuse", description="What becomes of younger patients' films.")
+    age_missing: Literal["refuse", "flag"] = Field(
+        default="flag", description="What becomes of films whose header states no age."
+    )
+    unlike_chest: Literal["refuse", "flag", "accept"] = Field(
+        default="refuse", description="What becomes of pictures that do not look like a frontal chest film."
+    )
+    inverted: Literal["refuse", "flag", "accept"] = Field(
+        default="flag", description="What becomes of pictures that look like the negative of a chest film."
+    )
+
+
 class Ledger(_Section):
     """Where the durable state lives."""
 
@@ -106,23 +134,27 @@ def _is_database(url: str) -> bool:
     )
 
 
+_SOURCES = SettingsConfigDict(
+    env_prefix=_PREFIX,
+    env_nested_delimiter=_NESTING,
+    extra="forbid",
+    frozen=True,
+    hide_input_in_errors=True,
+    nested_model_default_partial_update=True,
+)
+
+
 class Settings(BaseSettings):
     """The whole tree."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
-        env_nested_delimiter=_NESTING,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        nested_model_default_partial_update=True,
-    )
+    model_config = _SOURCES
 
     data_dir: Path = Field(description="Folder of the spool and of the SQLite ledger; created when it is missing.")
     listener: Listener = Listener()
     destinations: tuple[Destination, ...] = ()
     web: Web = Web()
     model: Model = Model()
+    intended_use: IntendedUse = IntendedUse()
     ledger: Ledger = Ledger()
 
     @field_validator("data_dir", mode="before")
@@ -159,6 +191,14 @@ class Settings(BaseSettings):
         return env_settings, file_secret_settings, init_settings
 
 
+class _OneShot(BaseSettings):
+    """What a folder's run needs of the tree: it has no configuration file."""
+
+    model_config = _SOURCES
+
+    intended_use: IntendedUse = IntendedUse()
+
+
 def load_settings(file: Path) -> Settings:
     """Read and check the configuration file.
 
@@ -170,13 +210,28 @@ def load_settings(file: Path) -> Settings:
     content = _read(file)
     if strangers := [key for key in content if key not in Settings.model_fields]:
         raise ConfigurationError("\n".join(f"{file}: {key}: {_UNKNOWN}" for key in strangers))
+    return _checked(Settings, str(file), content)
+
+
+def load_intended_use() -> IntendedUse:
+    """Read `intended_use` from the environment alone, for what runs without a configuration file.
+
+    Raises
+    ------
+    ConfigurationError
+        A value is wrong: the message names its variable.
+    """
+    return _checked(_OneShot, "the environment", {}).intended_use
+
+
+def _checked(tree: type[Tree], source: str, content: dict[Any, Any]) -> Tree:
     try:
-        return Settings(**content)
+        return tree(**content)
     except SettingsError as error:
         raise ConfigurationError(f"the environment: {error}; sections and lists are written as JSON") from None
     except ValidationError as error:
         problems = error.errors(include_input=False)
-    lines = [f"{_source(file, p['loc'])}: {_key(p['loc'])}: {_message(p)}" for p in problems]
+    lines = [f"{_source(source, p['loc'])}: {_key(p['loc'])}: {_message(p)}" for p in problems]
     raise ConfigurationError("\n".join(lines))
 
 
@@ -201,14 +256,14 @@ def _read(file: Path) -> dict[Any, Any]:
     return content
 
 
-def _source(file: Path, location: tuple[int | str, ...]) -> str:
+def _source(file: str, location: tuple[int | str, ...]) -> str:
     """Name where a key was set: a variable of the environment, else the file."""
     variables = {name.upper(): name for name in os.environ}
     for end in range(len(location), 0, -1):
         name = _PREFIX + _NESTING.join(map(str, location[:end])).upper()
         if name in variables:
             return variables[name]
-    return str(file)
+    return file
 
 
 def _key(location: tuple[int | str, ...]) -> str:

@@ -30,10 +30,10 @@ class Film:
         Part 10 file.
     key : int
         The caller's own name of this film.
-    dataset, view, pixels, tensor, geometry, lungs, finding
-        Added by load, gate, preprocess (both arrays) and infer. `pixels` is (H, W) float32 in [0, 1], `tensor`
-        (1, size, size) float32, `geometry` where it lies on the film, `lungs` (size, size)
-        bool which of its pixels are of the lungs.
+    dataset, view, remarks, pixels, tensor, geometry, lungs, finding
+        Added by load, gate (view, remarks), preprocess (remarks as well) and infer. `pixels` is (H, W) float32 in
+        [0, 1], `tensor` (1, size, size) float32, `geometry` where it lies on the film, `lungs` (size, size) bool which
+        of its pixels are of the lungs.
     refused : Refused or None
         Why it may not be read.
     failed : str or None
@@ -46,6 +46,7 @@ class Film:
     key: int = 0
     dataset: Dataset | None = None
     view: View | None = None
+    remarks: tuple[str, ...] = ()
     pixels: NDArray[np.float32] | None = None
     tensor: Tensor | None = None
     geometry: SquareGeometry | None = None

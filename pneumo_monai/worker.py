@@ -50,7 +50,7 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
     engine = Engine(bundle, choose_device(settings.model.device))
     engine.warm_up()
     _log.info("model %s %s reads on %s", bundle.name, bundle.version, engine.device)
-    graph = ResidentGraph(Reading(engine))
+    graph = ResidentGraph(Reading(engine, settings.intended_use))
     desk = Desk(
         records=Records(prepare(settings.ledger_url)),
         spool=Spool(settings.data_dir),

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from pneumo_monai.bundle import sha256
-from pneumo_monai.network import ResNet18
+from pneumo_monai.network import LungNet, ResNet18
 
-__all__ = ["write_random_bundle"]
+__all__ = ["add_gate", "write_random_bundle"]
 
 
 def write_random_bundle(path: Path, *, seed: int = 0, **contract: Any) -> Path:
@@ -30,4 +30,22 @@ def write_random_bundle(path: Path, *, seed: int = 0, **contract: Any) -> Path:
     }
     metadata = {"name": "random", "version": "0.0.0", "pneumo_monai": {**section, **contract}}
     (path / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    return path
+
+
+def add_gate(path: Path, *, distance: float) -> Path:
+    """Give a bundle a random segmentation, and a gate that knows one blank film alone."""
+    torch.manual_seed(0)
+    torch.save(LungNet().state_dict(), path / "models" / "lungs.pt")
+    # One direction, and a variance of 1 in each of the others.
+    state = {"mean": torch.zeros(512), "directions": torch.eye(512)[:1], "variances": torch.ones(1)}
+    torch.save({**state, "noise": torch.ones(())}, path / "models" / "gate.pt")
+    file = path / "configs" / "metadata.json"
+    metadata = json.loads(file.read_text())
+    metadata["pneumo_monai"]["lungs"] = {"weights_sha256": sha256(path / "models" / "lungs.pt")}
+    metadata["pneumo_monai"]["gate"] = {
+        "weights_sha256": sha256(path / "models" / "gate.pt"),
+        "limits": {"distance": distance, "lung_share": 0.0, "undecided_share": 1.0},
+    }
+    file.write_text(json.dumps(metadata))
     return path

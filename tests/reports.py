@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import BytesIO
+from itertools import chain, repeat
 
 import numpy as np
 from pydicom import dcmread
@@ -32,8 +33,9 @@ def find_on(
     view: View = View.PA,
     model: ModelIdentity = MODEL,
     operating_point: OperatingPoint = OPERATING_POINT,
+    remarks: Sequence[tuple[str, ...]] = (),
 ) -> StudyFindings:
-    """Find the given probabilities on the films of one study, in the order given."""
+    """Find the given probabilities on the films of one study, in the order given, with remarks on the first of them."""
     found = [
         FilmFinding(
             sop_instance_uid=str(film.SOPInstanceUID),
@@ -43,8 +45,9 @@ def find_on(
             activation=ACTIVATION,
             geometry=_whole(film),
             logit=0.0,
+            remarks=remarked,
         )
-        for film, probability in zip(films, probabilities, strict=False)
+        for film, probability, remarked in zip(films, probabilities, chain(remarks, repeat(())), strict=False)
     ]
     return StudyFindings(
         study_instance_uid=str(films[0].StudyInstanceUID),
@@ -60,13 +63,16 @@ def report_on(
     view: View = View.PA,
     model: ModelIdentity = MODEL,
     operating_point: OperatingPoint = OPERATING_POINT,
+    remarks: Sequence[tuple[str, ...]] = (),
     revision: int = 1,
     predecessor: Dataset | None = None,
     analysed_at: datetime = ANALYSED_AT,
 ) -> Dataset:
     """Build a report on the films of one study."""
     return build_structured_report(
-        findings=find_on(films, probabilities, view=view, model=model, operating_point=operating_point),
+        findings=find_on(
+            films, probabilities, view=view, model=model, operating_point=operating_point, remarks=remarks
+        ),
         sources={str(film.SOPInstanceUID): film for film in films},
         revision=revision,
         predecessor=predecessor,

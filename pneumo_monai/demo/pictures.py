@@ -7,6 +7,7 @@ from pneumo_monai.bundle import PACKAGED, Bundle
 from pneumo_monai.engine import Engine, choose_device
 from pneumo_monai.overlay import draw_finding
 from pneumo_monai.reading import Reading
+from pneumo_monai.settings import load_intended_use
 from pneumo_monai.study import Film, Study
 
 __all__ = ["draw_pictures"]
@@ -31,4 +32,4 @@ def draw_pictures(files: list[Path], folder: Path) -> list[Path]:
 
 @cache
 def _reading() -> Reading:
-    return Reading(Engine(Bundle(PACKAGED), choose_device("auto")))
+    return Reading(Engine(Bundle(PACKAGED), choose_device("auto")), load_intended_use())

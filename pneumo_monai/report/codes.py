@@ -53,7 +53,7 @@ PLAIN_CHEST_XRAY = Code("399208008", "SCT", "Plain chest X-ray")  # row 4; more 
 IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")  # row 6
 QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # row 12
 IMPRESSION = Code("121073", "DCM", "Impression")  # row 14, free text
-COMMENT = Code("121106", "DCM", "Comment")  # row 14, free text
+COMMENT = Code("121106", "DCM", "Comment")  # row 14, free text; in a TID 1410 group an evaluation, free text
 
 # TID 1204 Language of Content Item and Descendants
 LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")  # row 1

@@ -100,7 +100,7 @@ def measurement_report(findings: StudyFindings, films: Mapping[str, Dataset]) ->
 
     The films stand in the Image Library (TID 1600), and each has one planar ROI group (TID 1410), for viewers show
     nothing of a group without a region. After them, under Qualitative Evaluations, the impression (the study's
-    assessment is that of its highest film) and the research-use notice.
+    assessment is that of its highest film, and remarks on any film stand in it) and the research-use notice.
 
     Parameters
     ----------
@@ -187,6 +187,8 @@ def _measurement_group(
         ],
     )
     group[0].ContentSequence.append(_text(codes.IMAGE_VIEW, finding.view.value))
+    for remark in finding.remarks:
+        group[0].ContentSequence.append(_text(codes.COMMENT, in_ascii(remark)))
     return group
 
 
@@ -194,7 +196,8 @@ def _impression(findings: StudyFindings) -> str:
     assessment = codes.PRESENT if findings.highest.present else codes.ABSENT
     count = len(findings.films)
     films = "1 frontal film" if count == 1 else f"{count} frontal films, that with the highest probability decides"
-    return f"{codes.PNEUMONIA.meaning}: {assessment.meaning.lower()} at the operating point ({films})."
+    said = f"{codes.PNEUMONIA.meaning}: {assessment.meaning.lower()} at the operating point ({films})."
+    return " ".join([said, *map(in_ascii, findings.remarks)])
 
 
 def _text(name: Code, value: str) -> TextContentItem:

@@ -24,7 +24,7 @@ def as_text(dataset: Dataset) -> str:
     -------
     str
         Lines of ASCII: what kind of result this is, the impression, study, model and operating point; then for each
-        film its view, finding and probability. Of what identifies anybody, only the UIDs.
+        film its view, finding, probability and remarks. Of what identifies anybody, only the UIDs.
 
     Raises
     ------
@@ -62,6 +62,10 @@ def as_text(dataset: Dataset) -> str:
             _line("  View", _value(group, codes.IMAGE_VIEW)),
             _line(f"  {finding}", _value(group, codes.PNEUMONIA).lower()),
             _line(f"  {codes.PROBABILITY.meaning}", _value(group, codes.PROBABILITY)),
+            *(
+                _line(f"  {codes.COMMENT.meaning}", text(child, "TextValue"))
+                for child in _children(group, codes.COMMENT)
+            ),
         ]
     return "\n".join(lines)
 

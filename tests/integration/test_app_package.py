@@ -43,6 +43,19 @@ def test_two_studies_give_two_reports_by_the_bundle_in_the_model_folder(tmp_path
     assert "refused, body-part" in " ".join(done.stderr.split())
 
 
+def test_intended_use_comes_from_the_environment(tmp_path: Path, bundle: Path) -> None:
+    films = tmp_path / "input"
+    films.mkdir()
+    write(make_film(PatientAge="009Y"), films)
+    folders = {"HOLOSCAN_INPUT_PATH": str(films), "HOLOSCAN_MODEL_PATH": str(bundle.parent)}
+    for younger, count in (("refuse", 0), ("flag", 1)):
+        reports = tmp_path / younger
+        done = run_map(**folders, HOLOSCAN_OUTPUT_PATH=str(reports), PNEUMO_MONAI_INTENDED_USE__YOUNGER=younger)
+        assert done.returncode == 0, done.stderr
+        assert ("refused, age" in " ".join(done.stderr.split())) is (count == 0)
+        assert len(list(reports.glob("*.dcm"))) == count
+
+
 def test_an_empty_folder_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     done = run_map("-i", str(tmp_path), "-o", str(tmp_path / "output"))
     assert done.returncode != 0

@@ -8,6 +8,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
+from pneumo_monai.age import age_in_years
 from pneumo_monai.errors import Refused
 from pneumo_monai.findings import View
 from pneumo_monai.gate import check
@@ -28,6 +29,9 @@ KEYWORDS = [
     "AnatomicRegionSequence",
     "ViewPosition",
     "ViewCodeSequence",
+    "PatientAge",
+    "PatientBirthDate",
+    "StudyDate",
     "PatientPosition",
     "PatientOrientation",
     "SeriesDescription",
@@ -54,7 +58,29 @@ KEYWORDS = [
     "SpecificCharacterSet",
     "PixelData",
 ]
-VRS = ["AT", "CS", "DS", "FD", "FL", "IS", "LO", "OB", "OW", "PN", "SH", "SL", "SQ", "SS", "TM", "UI", "UL", "UN", "US"]
+VRS = [
+    "AS",
+    "AT",
+    "CS",
+    "DA",
+    "DS",
+    "FD",
+    "FL",
+    "IS",
+    "LO",
+    "OB",
+    "OW",
+    "PN",
+    "SH",
+    "SL",
+    "SQ",
+    "SS",
+    "TM",
+    "UI",
+    "UL",
+    "UN",
+    "US",
+]
 ODD = [
     b"",
     b"abc ",
@@ -82,6 +108,8 @@ def test_an_attribute_of_garbage(keyword: str, vr: str, value: bytes, implicit: 
     tag = tag_for_keyword(keyword)
     assert tag is not None
     film[tag] = RawDataElement(BaseTag(tag), None if implicit else vr, len(value), value, 0, implicit, True)
+    age = age_in_years(film)
+    assert age is None or 0.0 <= age <= 122.0
     with suppress(Refused):
         assert check(film) in View
         read_film(film)

@@ -14,7 +14,7 @@ from pneumo_monai.bundle import Bundle, sha256
 from pneumo_monai.engine import Engine, calibrated, choose_device
 from pneumo_monai.errors import BundleError, ConfigurationError
 from pneumo_monai.network import ResNet18
-from tests.bundles import write_random_bundle
+from tests.bundles import add_gate, write_random_bundle
 
 CPU = torch.device("cpu")
 
@@ -205,3 +205,24 @@ def test_the_uid_changes_with_what_changes_a_finding_and_with_nothing_else(bundl
     assert uid("again") == first
     assert uid("evaluation", evaluation={"auroc": 0.9}, training={"exams": 3}) == first
     assert first.startswith("2.25.")
+
+
+def test_a_bundle_may_bring_a_gate_which_is_part_of_the_model(path: Path, bundle: Bundle) -> None:
+    assert Engine(bundle, CPU).familiarity is None
+    gated = Bundle(add_gate(path, distance=3.0))
+    familiarity = Engine(gated, CPU).familiarity
+    assert familiarity is not None
+    assert familiarity.limits.distance == 3.0
+    uids = {bundle.identity.uid, gated.identity.uid, Bundle(add_gate(path, distance=4.0)).identity.uid}
+    assert len(uids) == 3
+
+
+def test_a_gate_needs_lungs_and_the_weights_that_the_metadata_names(path: Path) -> None:
+    add_gate(path, distance=3.0)
+    with (path / "models" / "gate.pt").open("ab") as stream:
+        stream.write(b"\0")
+    with pytest.raises(BundleError, match=r"model\.path: .*gate\.pt .*SHA-256"):
+        Bundle(path)
+    metadata(path, lungs=None)
+    with pytest.raises(BundleError, match="gate needs lungs"):
+        Bundle(path)

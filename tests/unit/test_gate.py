@@ -9,9 +9,10 @@ from pydicom.dataset import Dataset
 from pneumo_monai.equipment import MANUFACTURER, MODEL_NAME
 from pneumo_monai.errors import Reason, Refused
 from pneumo_monai.findings import View
-from pneumo_monai.gate import check
+from pneumo_monai.gate import check, check_age
 from pneumo_monai.instances import read_instance
 from pneumo_monai.pixels import read_film
+from pneumo_monai.settings import IntendedUse
 from tests.films import CR, DX, SC, make_film
 from tests.shared import manifest, shared_folder
 
@@ -410,6 +411,44 @@ def test_pixels_are_judged_after_the_object_and_before_its_content() -> None:
     assert reason(picture) is Reason.COLOUR
 
 
+NOT_STATED = "Patient age is not stated: the model is meant for patients of 18 years or older."
+
+
+@pytest.mark.parametrize("age", ["018Y", "054Y", "62", "216M"])
+@pytest.mark.parametrize("answer", ["refuse", "flag"])
+def test_an_adult_passes_without_a_remark(age: str, answer: Any) -> None:
+    film = make_film(PatientAge=age, PatientBirthDate=None)
+    assert check_age(film, IntendedUse(younger=answer, age_missing=answer)) is None
+
+
+@pytest.mark.parametrize("age", ["017Y", "17", "003M", "000Y"])
+def test_a_child_is_refused_or_remarked_as_the_site_says(age: str) -> None:
+    film = make_film(PatientAge=age)
+    with pytest.raises(Refused) as caught:
+        check_age(film, IntendedUse())
+    assert caught.value.reason is Reason.AGE
+    assert caught.value.detail == "Patient's Age (0010,1010) is below 18 years"
+    remark = check_age(film, IntendedUse(younger="flag", age_missing="refuse"))
+    assert remark == "Patient age is below 18 years: the model is meant for patients of 18 years or older."
+
+
+@pytest.mark.parametrize("age", [None, "", "148"])
+def test_an_age_that_is_not_stated_is_remarked_or_refused_as_the_site_says(age: str | None) -> None:
+    film = make_film(PatientAge=age, PatientBirthDate=None)
+    assert check_age(film, IntendedUse()) == NOT_STATED
+    with pytest.raises(Refused) as caught:
+        check_age(film, IntendedUse(age_missing="refuse"))
+    assert caught.value.reason is Reason.AGE
+
+
+def test_the_youngest_age_is_the_site_s() -> None:
+    film = make_film(PatientAge="016Y")
+    assert check_age(film, IntendedUse(minimum_age=16)) is None
+    for age in ("000Y", None):
+        silent = make_film(PatientAge=age, PatientBirthDate=None)
+        assert check_age(silent, IntendedUse(minimum_age=0, younger="refuse", age_missing="refuse")) is None
+
+
 MANIFEST_REASONS = {
     "nih-body-part-ribcage.dcm": Reason.BODY_PART,
     "nih-view-position-xx.dcm": Reason.VIEW,
@@ -446,6 +485,8 @@ def test_the_manifest_of_real_files(row: dict[str, str]) -> None:
     if row["expect"] == "analyse":
         film = read_instance(file)
         assert check(film) is MANIFEST_VIEWS[row["file"]]
+        is_silent = row["file"] == "chest-fuji-10bit-mono1.dcm"
+        assert check_age(film, IntendedUse()) == (NOT_STATED if is_silent else None)
         shown = read_film(film)
         assert shown.shape == (film.Rows, film.Columns)
         assert 0.0 <= shown.min() < shown.max() <= 1.0

@@ -14,8 +14,10 @@ from pneumo_monai.engine import Engine
 from pneumo_monai.errors import Reason, Retryable
 from pneumo_monai.graph import ResidentGraph
 from pneumo_monai.reading import Reading
-from pneumo_monai.study import Film, PreviousReport, Study
-from tests.bundles import write_random_bundle
+from pneumo_monai.report.text import as_text
+from pneumo_monai.settings import IntendedUse
+from pneumo_monai.study import Film, NewReport, PreviousReport, Study
+from tests.bundles import add_gate, write_random_bundle
 from tests.films import make_film
 from tests.peers import write
 
@@ -128,3 +130,50 @@ def test_a_name_goes_through_the_graph_byte_for_byte(graph: ResidentGraph, tmp_p
     report, source = dcmread(stored), dcmread(path)
     assert report.get_item("PatientName").value == source.get_item("PatientName").value
     assert str(report.PatientName) == name
+
+
+def test_a_child_is_refused_and_a_film_without_age_is_read_with_a_remark(graph: ResidentGraph, tmp_path: Path) -> None:
+    silent = {"PatientAge": None, "PatientBirthDate": None}
+    study = graph.read(study_of(tmp_path, {"PatientAge": "006M"}, silent, {}))
+    assert study.films[0].refused is not None
+    assert study.films[0].refused.reason is Reason.AGE
+    remarks = [film.finding.remarks for film in study.films if film.finding is not None]
+    assert [len(said) for said in remarks] == [1, 0]
+    assert study.report is not None
+    (stored := tmp_path / "report.dcm").write_bytes(study.report.encoded)
+    assert "Patient age is not stated" in as_text(dcmread(stored))
+
+
+def test_a_remark_is_something_new_to_say(reading: Reading, tmp_path: Path) -> None:
+    def report(of: Reading, study: Study) -> NewReport | None:
+        for stage in (of.load, of.gate, of.preprocess, of.infer, of.report):
+            study = stage(study)
+        return study.report
+
+    study = study_of(tmp_path, {"PatientAge": "006M"})
+    flagging = Reading(reading.engine, IntendedUse(younger="flag"))
+    everyone = Reading(reading.engine, IntendedUse(minimum_age=0))
+    assert report(reading, study) is None
+    flagged, unmarked = report(flagging, study), report(everyone, study)
+    assert flagged is not None
+    assert unmarked is not None
+    assert flagged.fingerprint != unmarked.fingerprint
+
+
+def test_what_is_no_chest_by_its_picture_is_refused_or_read_with_a_remark(tmp_path: Path) -> None:
+    path = add_gate(write_random_bundle(tmp_path / "b"), distance=1e-3)
+    engine = Engine(Bundle(path), torch.device("cpu"))
+    study = study_of(tmp_path, {})
+
+    def outcome(of: Reading) -> Film:
+        return of.infer(of.preprocess(of.gate(of.load(study)))).films[0]
+
+    refused = outcome(Reading(engine)).refused
+    assert refused is not None
+    assert refused.reason is Reason.UNLIKE_CHEST
+    finding = outcome(Reading(engine, IntendedUse(unlike_chest="flag"))).finding
+    assert finding is not None
+    assert len(finding.remarks) == 1
+    accepted = outcome(Reading(engine, IntendedUse(unlike_chest="accept", inverted="accept"))).finding
+    assert accepted is not None
+    assert accepted.remarks == ()

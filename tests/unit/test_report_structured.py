@@ -101,6 +101,20 @@ def test_view_is_stated_as_text(view):
     assert texts(group[0], codes.IMAGE_VIEW) == [view.value]
 
 
+def test_a_remark_stands_beside_its_film_and_in_the_impression_once():
+    first, second = sorted((make_film(), make_film()), key=lambda film: film.SOPInstanceUID)
+    second.StudyInstanceUID = first.StudyInstanceUID
+    report = report_on(first, second, remarks=[("Age not stated.", "Film odd."), ("Age not stated.",)])
+    assert [texts(group[0], codes.COMMENT) for group in groups(report)] == [
+        ["Age not stated.", "Film odd."],
+        ["Age not stated."],
+    ]
+    evaluations = next(i for i in tree(report)[0].ContentSequence if i.name == codes.QUALITATIVE_EVALUATIONS)
+    (impression,) = texts(evaluations, codes.IMPRESSION)
+    assert impression.endswith("decides). Age not stated. Film odd.")
+    assert texts(evaluations, codes.COMMENT) == [RESEARCH_USE]
+
+
 def test_root_names_procedure_device_and_research_use():
     content = tree(report_on(make_film()))
     root = content[0]

@@ -41,6 +41,12 @@ def test_a_report_reads_as_text():
     assert as_text(read_back(report)) == as_text(report)
 
 
+def test_text_shows_remarks_with_the_impression_and_with_the_film():
+    lines = as_text(report_on(make_film(), remarks=[("Patient age is not stated.",)])).splitlines()
+    assert lines[3] == "Pneumonia: present at the operating point (1 frontal film). Patient age is not stated."
+    assert lines[-1] == "  Comment        Patient age is not stated."
+
+
 def test_text_lists_every_film_and_what_was_replaced():
     first, second = make_film(), make_film()
     second.StudyInstanceUID = first.StudyInstanceUID

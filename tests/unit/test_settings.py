@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from pneumo_monai.errors import ConfigurationError
-from pneumo_monai.settings import Settings, load_settings
+from pneumo_monai.settings import IntendedUse, Settings, load_intended_use, load_settings
 
 README = Path(__file__).parents[2] / "README.md"
 PASSWORD = "hunter2"
@@ -46,6 +46,13 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
         "destinations": ({"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 4242},),
         "web": {"host": "127.0.0.1", "port": 8080},
         "model": {"path": None, "device": "auto"},
+        "intended_use": {
+            "minimum_age": 18,
+            "younger": "refuse",
+            "age_missing": "flag",
+            "unlike_chest": "refuse",
+            "inverted": "flag",
+        },
         "ledger": {"url": None},
     }
     assert settings.ledger_url == "sqlite:////var/lib/pneumo-monai/ledger.sqlite"
@@ -81,6 +88,10 @@ def test_only_the_data_folder_must_be_set(load):
         ({"listener": {"study_silence": float("inf")}}, "listener.study_silence"),
         ({"web": {"port": 70_000}}, "web.port"),
         ({"model": {"device": "gpu"}}, "model.device"),
+        ({"intended_use": {"minimum_age": -1}}, "intended_use.minimum_age"),
+        ({"intended_use": {"minimum_age": 17.5}}, "intended_use.minimum_age"),
+        ({"intended_use": {"unlike_chest": False}}, "intended_use.unlike_chest"),
+        ({"intended_use": {"younger": "read"}}, "intended_use.younger"),
         ({"destinations": [{"name": "a", "ae_title": "A", "host": "h"}]}, "destinations[0].port"),
         ({"destinations": [{"name": "a", "ae_title": "A", "host": "h", "port": 0}]}, "destinations[0].port"),
         ({"destinations": [{"name": "A b", "ae_title": "A", "host": "h", "port": 1}]}, "destinations[0].name"),
@@ -216,3 +227,14 @@ def test_settings_do_not_change_once_they_are_read(load):
         settings.data_dir = Path("/elsewhere")
     with pytest.raises(ValueError, match="frozen"):
         settings.listener.port = 1
+
+
+def test_what_has_no_file_takes_intended_use_from_the_environment(monkeypatch: pytest.MonkeyPatch):
+    assert load_intended_use() == IntendedUse()
+    monkeypatch.setenv("PNEUMO_MONAI_LISTENER__PORT", "x")
+    monkeypatch.setenv("PNEUMO_MONAI_INTENDED_USE__MINIMUM_AGE", "16")
+    assert load_intended_use() == IntendedUse(minimum_age=16)
+    monkeypatch.setenv("PNEUMO_MONAI_INTENDED_USE__MINIMUM_AGE", "-1")
+    variable = "PNEUMO_MONAI_INTENDED_USE__MINIMUM_AGE"
+    with pytest.raises(ConfigurationError, match=rf"^{variable}: intended_use\.minimum_age: "):
+        load_intended_use()
