@@ -5,11 +5,14 @@ Shape legend: B batch, C channel (always 1), H rows, W columns.
 
 import csv
 import logging
+import math
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -17,14 +20,81 @@ from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.transforms import normalising
 from training.augmentation import Augmentation, drawn_side
 from training.cache import PixelCache, Skipped
-from training.films import Draws, FilmDataset
+from training.films import AugmentedFilms, Draws, FilmDataset, ProcessShare, as_made
 from training.recipe import Recipe
 from training.records import Exam, read_folders
 from training.split import Part, check_parts, read_split, split_by_person, write_split
 
-__all__ = ["Films"]
+__all__ = ["Films", "augmented_loader"]
 
 _log = logging.getLogger(__name__)
+
+
+class _Loader(DataLoader[dict[str, Tensor]]):
+    """Draws an epoch when its first batch is asked for.
+
+    Lightning makes the iterator of a resumed run before it tells the sampler the epoch, and a loader with workers would
+    have drawn the first films of the wrong epoch by then.
+    """
+
+    def __iter__(self) -> Any:
+        yield from super().__iter__()
+
+
+def augmented_loader(
+    exams: list[Exam],
+    cache: PixelCache,
+    recipe: Recipe,
+    *,
+    size: int,
+    mean: float,
+    std: float,
+    workers: int,
+    rank: int = 0,
+    processes: int = 1,
+) -> DataLoader[dict[str, Tensor]]:
+    """Return one process's part of the augmented batches of `AugmentedFilms`.
+
+    Parameters
+    ----------
+    exams : list of Exam
+        The training part, whose squares are in the cache.
+    size : int
+        Side of the network's input in pixels, in this epoch.
+    rank, processes : int
+        Which process of how many.
+
+    Raises
+    ------
+    ConfigurationError
+        The batch cannot be divided evenly.
+    """
+    draws, pieces = _draws(exams, recipe), processes * recipe.accumulate
+    if recipe.batch_size % pieces or len(draws) < processes:
+        raise ConfigurationError(
+            f"batch_size: {recipe.batch_size} films cannot be divided evenly over {processes} processes with "
+            f"accumulate {recipe.accumulate}; give a multiple of {pieces}"
+        )
+    augmentation = Augmentation(size=size, mean=mean, std=std, is_random=recipe.augment)
+    return _Loader(
+        AugmentedFilms(exams, cache, augmentation),
+        sampler=ProcessShare(draws, batch_size=recipe.batch_size, rank=rank, processes=processes),
+        batch_size=recipe.batch_size // pieces,
+        collate_fn=as_made,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _draws(exams: list[Exam], recipe: Recipe) -> Draws:
+    return Draws(
+        exams,
+        shares=recipe.draws,
+        count=recipe.draws_per_epoch or len(exams),
+        seed=recipe.seed,
+        is_balanced=recipe.balance,
+    )
 
 
 class Films(pl.LightningDataModule):
@@ -68,16 +138,32 @@ class Films(pl.LightningDataModule):
         self._cache = PixelCache(cache, workers=workers, lungs=lungs)
         self._split, self._trained = split, trained or []
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 every stage needs the whole split
-        """Read, decode, split and measure; done once.
+    def prepare_data(self) -> None:
+        """Decode what the cache lacks: Lightning calls this in one process of each node, the others wait.
 
         Raises
         ------
         ConfigurationError
             From the labels, the split, or because no film could be read.
         """
-        if self.exams:
-            return
+        if not self.parts:
+            self._divide()
+
+    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 every stage needs the whole split
+        """Split and measure; done once, in every process, with what `prepare_data` left in the cache.
+
+        Raises
+        ------
+        ConfigurationError
+            As `prepare_data`, which need not have been called.
+        """
+        self.prepare_data()
+        if math.isnan(self.mean):
+            self.mean, self.std = self._measure()
+            for part in Part:
+                _log.info("%s part: %s", part, self.describe(part))
+
+    def _divide(self) -> None:
         listed = read_folders(self.folders)
         self.exams, self.skipped = self._cache.fill(listed, side=drawn_side(self.recipe.size), depth="uint8")
         if self.skipped:
@@ -86,15 +172,13 @@ class Films(pl.LightningDataModule):
                 _log.warning("skipped %s: %s", skipped.exam.path, skipped.reason)
         if not self.exams:
             raise ConfigurationError("--data: none of the films can be read; the log says why for each")
-        self.parts = read_split(self._split, self.exams) if self._split else split_by_person(self.exams, self.recipe)
-        check_parts(self.parts, self.exams, self._trained)
+        parts = read_split(self._split, self.exams) if self._split else split_by_person(self.exams, self.recipe)
+        check_parts(parts, self.exams, self._trained)
+        self.parts = parts
         for size in self.recipe.sizes:
             self._cache.fill(self.part(Part.TRAINING), side=drawn_side(size), depth="uint8")
         for part in (Part.VALIDATION, Part.TEST):
             self._cache.fill(self.part(part), side=self.recipe.size, depth="float32")
-        self.mean, self.std = self._measure()
-        for part in Part:
-            _log.info("%s part: %s", part, self.describe(part))
 
     def part(self, part: Part) -> list[Exam]:
         """Return the exams of one part; of the training part those whose group is drawn."""
@@ -120,15 +204,8 @@ class Films(pl.LightningDataModule):
         }
 
     def draws(self) -> Draws:
-        """Return the sampler of the training part."""
-        exams = self.part(Part.TRAINING)
-        return Draws(
-            exams,
-            shares=self.recipe.draws,
-            count=self.recipe.draws_per_epoch or len(exams),
-            seed=self.recipe.seed,
-            is_balanced=self.recipe.balance,
-        )
+        """Return what the epochs draw from the training part."""
+        return _draws(self.part(Part.TRAINING), self.recipe)
 
     @property
     def positive_weight(self) -> float:
@@ -143,33 +220,44 @@ class Films(pl.LightningDataModule):
         return (drawn - positive) / positive
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Return augmented batches: image (B, 1, H, W), label (B,) and what `FilmDataset` adds, at the epoch's size."""
-        size = self.recipe.size_at(self.trainer.current_epoch if self.trainer else 0)
-        dataset = FilmDataset(
+        """Return this process's part of the augmented batches, at the epoch's size.
+
+        Raises
+        ------
+        ConfigurationError
+            The batch cannot be divided evenly.
+        """
+        rank, processes = self._place
+        return augmented_loader(
             self.part(Part.TRAINING),
             self._cache,
-            side=drawn_side(size),
-            depth="uint8",
-            transform=Augmentation(size=size, mean=self.mean, std=self.std),
-        )
-        return DataLoader(
-            dataset,
-            sampler=self.draws(),
-            batch_size=self.recipe.batch_size,
-            drop_last=len(dataset) > self.recipe.batch_size,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
+            self.recipe,
+            size=self.recipe.size_at(self.trainer.current_epoch if self.trainer else 0),
+            mean=self.mean,
+            std=self.std,
+            workers=self.workers,
+            rank=rank,
+            processes=processes,
         )
 
+    @property
+    def _place(self) -> tuple[int, int]:
+        """Which process this is, of how many."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
     def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Return the validation films that the recipe selects on, preprocessed as the service does."""
+        """Return the validation films that the recipe selects on, preprocessed as the service does.
+
+        Several processes share them, each film once: the figures are gathered from all.
+        """
         chosen = self.recipe.select_on
         exams = [exam for exam in self.part(Part.VALIDATION) if not chosen or exam.group in chosen]
         if len({exam.target for exam in exams}) < 2:
             raise ConfigurationError(
                 f"select_on: the validation films of {chosen or 'all groups'} are of one class only"
             )
-        return self.held_out(exams)
+        rank, processes = self._place
+        return self.held_out(exams[rank::processes])
 
     def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Return the test films, preprocessed as the service does."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 import typer
+from pytorch_lightning.utilities import rank_zero_only
 from rich.logging import RichHandler
 
 from pneumo_monai.errors import ConfigurationError
@@ -15,7 +16,9 @@ _log = logging.getLogger(__name__)
 
 def start(command: Callable[..., None]) -> None:
     """Run one command line; what the user must change ends in one line and status 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    # Of several processes the first one tells what happens.
+    level = logging.INFO if rank_zero_only.rank == 0 else logging.ERROR
+    logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(show_path=False)])
     try:
         typer.run(command)
     except ConfigurationError as error:

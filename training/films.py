@@ -4,7 +4,7 @@ Shape legend: B batch, C channel (always 1), H rows, W columns, G side of the gr
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,23 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from pneumo_monai.errors import ConfigurationError
-from training.augmentation import Augmentation
+from training.augmentation import Augmentation, drawn_side
 from training.cache import Depth, PixelCache
 from training.records import NORMAL, NOT_NORMAL, OPACITY, Exam
 
-__all__ = ["BOXES", "BOXES_KNOWN", "CLASS", "CLASSES", "GRID_STEP", "INDEX", "Draws", "FilmDataset", "boxes_square"]
+__all__ = [
+    "BOXES",
+    "BOXES_KNOWN",
+    "CLASS",
+    "CLASSES",
+    "INDEX",
+    "AugmentedFilms",
+    "Draws",
+    "FilmDataset",
+    "ProcessShare",
+    "as_made",
+    "boxes_square",
+]
 
 INDEX = "index"
 """Key of a film's place in its dataset, beside `CommonKeys`."""
@@ -35,15 +47,20 @@ BOXES_KNOWN = "boxes_known"
 
 CLASSES = (NORMAL, NOT_NORMAL, OPACITY)
 
-GRID_STEP = 16
-"""Pixels of the network's input for each cell of the grid of boxes: the scale of the network's last but one stage."""
-
 
 class FilmDataset(Dataset[dict[str, Any]]):
-    """Films of one part as (1, H, W) float32 with their labels.
+    """Films as (1, H, W) float32 with their labels, each the same whenever it is asked for.
 
-    An item is asked for by its place, or by its place and the seed of its augmentation, so that what a film looks like
-    does not depend on which worker makes it.
+    Parameters
+    ----------
+    exams : list of Exam
+        In this order.
+    cache : PixelCache
+        Filled with their squares.
+    side, depth : int, str
+        Of the squares.
+    transform : callable
+        From a square to (1, H, W) float32.
     """
 
     def __init__(
@@ -53,7 +70,7 @@ class FilmDataset(Dataset[dict[str, Any]]):
         *,
         side: int,
         depth: Depth,
-        transform: Callable[[NDArray[Any]], Tensor] | Augmentation,
+        transform: Callable[[NDArray[Any]], Tensor],
     ) -> None:
         self.exams, self.transform = exams, transform
         self._cache, self._side, self._depth = cache, side, depth
@@ -61,21 +78,63 @@ class FilmDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.exams)
 
-    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
-        place, seed = item if isinstance(item, tuple) else (item, None)
+    def __getitem__(self, place: int) -> dict[str, Any]:
         exam = self.exams[place]
         square = self._cache.square(exam, side=self._side, depth=self._depth)
-        found = {
-            CommonKeys.LABEL: torch.tensor(exam.target, dtype=torch.float32),
-            CLASS: CLASSES.index(exam.klass) if exam.klass in CLASSES else -1,
-            INDEX: place,
+        return {
+            CommonKeys.IMAGE: self.transform(square),
+            **{key: value[0] for key, value in _labels([exam], [place]).items()},
         }
-        if not isinstance(self.transform, Augmentation):
-            return {CommonKeys.IMAGE: self.transform(square), **found}
-        boxes = boxes_square(exam, self._side) if exam.boxes else None
-        image, grid = self.transform(square, boxes, seed=seed)
-        known = torch.tensor(float(exam.target == 0 or bool(exam.boxes)))
-        return {CommonKeys.IMAGE: image, **found, BOXES: grid, BOXES_KNOWN: known}
+
+
+class AugmentedFilms(Dataset[dict[str, Tensor]]):
+    """Films of the training part, a batch at a time.
+
+    An item is a film's place and the seed of its augmentation, so that what it looks like depends neither on the worker
+    that makes it nor on its batch.
+
+    Parameters
+    ----------
+    exams : list of Exam
+        The training part.
+    cache : PixelCache
+        Filled with their uint8 squares, with the side of `drawn_side`.
+    augmentation : Augmentation
+        From squares to the network's input.
+    """
+
+    def __init__(self, exams: list[Exam], cache: PixelCache, augmentation: Augmentation) -> None:
+        self.exams, self.augmentation = exams, augmentation
+        self._cache, self._side = cache, drawn_side(augmentation.size)
+
+    def __len__(self) -> int:
+        return len(self.exams)
+
+    def __getitems__(self, items: list[tuple[int, int]]) -> dict[str, Tensor]:
+        """Return a batch: image (B, 1, H, W), boxes (B, 1, G, G), and labels, classes and places (B,)."""
+        places, seeds = zip(*items, strict=True)
+        exams = [self.exams[place] for place in places]
+        squares = np.stack([self._cache.square(exam, side=self._side, depth="uint8") for exam in exams])
+        boxes = [boxes_square(exam, self._side) if exam.boxes else None for exam in exams]
+        images, cells = self.augmentation.batch(squares, boxes, seeds)
+        known = torch.tensor([float(exam.target == 0 or bool(exam.boxes)) for exam in exams])
+        return {CommonKeys.IMAGE: images, **_labels(exams, places), BOXES: cells, BOXES_KNOWN: known}
+
+    def __getitem__(self, item: tuple[int, int]) -> dict[str, Tensor]:
+        return {key: value[0] for key, value in self.__getitems__([item]).items()}
+
+
+def as_made(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Collate what `AugmentedFilms` made: it is a batch already."""
+    return batch
+
+
+def _labels(exams: Sequence[Exam], places: Sequence[int]) -> dict[str, Tensor]:
+    return {
+        CommonKeys.LABEL: torch.tensor([float(exam.target) for exam in exams]),
+        CLASS: torch.tensor([CLASSES.index(exam.klass) if exam.klass in CLASSES else -1 for exam in exams]),
+        INDEX: torch.tensor(places),
+    }
 
 
 def boxes_square(exam: Exam, side: int) -> NDArray[np.uint8]:
@@ -152,3 +211,40 @@ class Draws(Sampler[tuple[int, int]]):
         order = generator.permutation(len(drawn))
         seeds = generator.integers(0, 1 << 31, len(drawn))
         return ((drawn[place], int(seed)) for place, seed in zip(order, seeds, strict=True))
+
+
+class ProcessShare(Sampler[tuple[int, int]]):
+    """What one of several processes takes from each batch of an epoch.
+
+    A batch is divided in as many runs of films as there are processes, so that all of them together learn from the same
+    films at each step as one process would. What cannot be divided evenly at the end of the epoch is left out; a single
+    process that draws less than one batch takes what there is.
+
+    Parameters
+    ----------
+    draws : Draws
+        The epoch.
+    batch_size : int
+        Films of one step, over all processes: a multiple of their number.
+    rank, processes : int
+        Which of how many.
+    """
+
+    def __init__(self, draws: Draws, *, batch_size: int, rank: int = 0, processes: int = 1) -> None:
+        self._draws, self._rank, self._processes = draws, rank, processes
+        self._batch_size = min(batch_size, len(draws) - len(draws) % processes)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self._draws.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self._draws) // self._batch_size * (self._batch_size // self._processes)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        mine = self._batch_size // self._processes
+        first = self._rank * mine
+        # The draws of an epoch are few numbers: each process makes all of them.
+        for place, item in enumerate(list(self._draws)[: len(self) * self._processes]):
+            if first <= place % self._batch_size < first + mine:
+                yield item

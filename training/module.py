@@ -47,8 +47,8 @@ class PneumoniaModule(pl.LightningModule):
         Epochs over which the rate grows from nothing to its peak.
     objective : Objective
         What is minimised.
-    positive_weight : float
-        Weight of a positive film in the loss.
+    positive_weight : float or None
+        Weight of a positive film in the loss; None: what the trainer's data module says.
     lineage : list of dict
         What checkpoints carry under `LINEAGE`.
     """
@@ -61,7 +61,7 @@ class PneumoniaModule(pl.LightningModule):
         weight_decay: float = 0.0,
         warm_up_epochs: float = 1.0,
         objective: Objective | None = None,
-        positive_weight: float = 1.0,
+        positive_weight: float | None = None,
         lineage: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
@@ -79,31 +79,56 @@ class PneumoniaModule(pl.LightningModule):
         )
         self.confusion = BinaryConfusionMatrix()
 
+    def setup(self, stage: str) -> None:  # noqa: ARG002 Lightning's signature
+        """Take over what only the data can tell; every process has read them by now."""
+        if self.positive_weight is None:
+            self.positive_weight = self.trainer.datamodule.positive_weight  # type: ignore[attr-defined]
+
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, 1, H, W) to logits (B,)."""
-        logits: Tensor = self.network(image.contiguous(memory_format=torch.channels_last))[:, 0]
-        return logits
+        return self._classified(self._pyramid(image)[1])
+
+    def _pyramid(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.pyramid(image.contiguous(memory_format=torch.channels_last))
+
+    def _classified(self, coarse: Tensor) -> Tensor:
+        # The last layer costs nothing, and logits in bfloat16 would tie films that the AUROC has to rank.
+        with torch.autocast(coarse.device.type, enabled=False):
+            return self.network.classify(coarse.float())
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:  # noqa: ARG002 Lightning's signature
         """Return the loss of one batch."""
         image, labels = batch[CommonKeys.IMAGE], batch[CommonKeys.LABEL]
-        fine, coarse = self.network.pyramid(image.contiguous(memory_format=torch.channels_last))
-        loss = self._loss(self.network.classify(coarse), labels)
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(labels))
+        fine, coarse = self._pyramid(image)
+        loss = self._loss(self._classified(coarse), labels)
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(labels), sync_dist=True)
         if self.heads is not None:
             found = self.heads(fine, coarse)
             extra = auxiliary_loss(found, batch[CLASS], batch[BOXES], batch[BOXES_KNOWN], self.objective)
-            self.log("train/auxiliary_loss", extra, on_step=False, on_epoch=True, batch_size=len(labels))
+            self.log(
+                "train/auxiliary_loss", extra, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True
+            )
             loss = loss + extra
         return loss
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return classification_loss(logits, labels, self.objective, positive_weight=self.positive_weight)
+        weight = 1.0 if self.positive_weight is None else self.positive_weight
+        return classification_loss(logits, labels, self.objective, positive_weight=weight)
+
+    def on_validation_epoch_start(self) -> None:
+        """Give every process the first one's batch statistics: those are kept, so those are validated.
+
+        Each process normalises by its own piece of a batch, in training; see training/README.md.
+        """
+        if self.trainer.world_size > 1:
+            for buffer in self.network.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:  # noqa: ARG002 Lightning's signature
         """Collect logits; probabilities of 0.5 and more count as positive here, the operating point comes later."""
         logits, labels = self(batch[CommonKeys.IMAGE]), batch[CommonKeys.LABEL].int()
-        self.log("val/loss", self._loss(logits, labels.float()), prog_bar=True, batch_size=len(labels))
+        loss = self._loss(logits, labels.float())
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(labels), sync_dist=True)
         # torchmetrics guesses from the range whether it sees logits: it takes those in [0, 1] for probabilities.
         probabilities = logits.sigmoid()
         for metric in (self.curves, self.decisions, self.confusion):
@@ -112,10 +137,12 @@ class PneumoniaModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the figures of the whole validation part."""
         figures = {**self.curves.compute(), **self.decisions.compute()}
-        self.log_dict(figures, prog_bar=True)
+        # They are the same in every process already; Lightning cannot know.
+        self.log_dict(figures, prog_bar=True, sync_dist=True)
         counts = self.confusion.compute().flatten().tolist()
         names = ("true_negative", "false_positive", "false_negative", "true_positive")
-        self.log_dict({f"val/{name}": float(count) for name, count in zip(names, counts, strict=True)})
+        found = {f"val/{name}": float(count) for name, count in zip(names, counts, strict=True)}
+        self.log_dict(found, sync_dist=True)
         for metric in (self.curves, self.decisions, self.confusion):
             metric.reset()
         if not self.trainer.sanity_checking:

@@ -1,14 +1,15 @@
 """One experiment's settings: a YAML file of `training/configs`, overridden by the command line, stored with the run."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pneumo_monai.errors import ConfigurationError
 
-__all__ = ["LungRecipe", "Objective", "Recipe", "Shares"]
+__all__ = ["LungRecipe", "Objective", "Recipe", "Shares", "overrides_from"]
 
 
 class _Strict(BaseModel):
@@ -72,6 +73,16 @@ class Recipe(_Strict):
     progressive : dict of int to int
         Side of the training films from an epoch on, until the next entry; `size` before the first. Validation always
         has `size`.
+    batch_size : int
+        Films of one optimizer step, over all processes: the same recipe learns the same on one GPU and on four.
+    accumulate : int
+        Pieces of its part of a batch that each process works through one after the other: less memory for the same
+        step. Batch normalisation sees one piece at a time.
+    precision : "auto", "32-true", "bf16-mixed" or "16-mixed"
+        Of the step, as Lightning names it; auto: 16-mixed on a GPU, else 32-true. A processor with bfloat16 of its own
+        takes a step in half the time with bf16-mixed.
+    augment : bool
+        Change the training films at random; off only to see what that is worth.
     ema_decay : float
         Of the exponential moving average of the weights, which is what is validated and kept; 0: none.
     patience : int or None
@@ -99,6 +110,9 @@ class Recipe(_Strict):
     size: int = Field(default=224, ge=32, multiple_of=32)
     epochs: int = Field(default=20, ge=1)
     batch_size: int = Field(default=32, ge=2)
+    accumulate: int = Field(default=1, ge=1)
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    augment: bool = True
     learning_rate: float = Field(default=3e-4, gt=0.0)
     weight_decay: float = Field(default=1e-4, ge=0.0)
     warm_up_epochs: float = Field(default=1.0, ge=0.0)
@@ -135,7 +149,12 @@ class Recipe(_Strict):
 
     @classmethod
     def read(cls, file: Path | None, overrides: dict[str, Any]) -> "Recipe":
-        """Read a YAML file (None: the defaults) and put the overrides that are not None on top.
+        """Read a YAML file (None: the defaults) and put the overrides on top.
+
+        Parameters
+        ----------
+        overrides : dict of str to object
+            A dot leads into a section: ``objective.focal_gamma``. See `overrides_from`.
 
         Raises
         ------
@@ -173,12 +192,61 @@ class LungRecipe(_Strict):
         return _read(cls, file, overrides)
 
 
+def overrides_from(settings: Iterable[str]) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` as the command line gives them; values are YAML.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no ``=``, or the value is no YAML.
+    """
+    found: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not (key and equals):
+            raise ConfigurationError(f"--set {setting}: give KEY=VALUE, as in --set objective.focal_gamma=2")
+        try:
+            found[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigurationError(f"--set {setting}: the value is no YAML; put it in quotation marks") from None
+    return found
+
+
 def _read(kind: type[_R], file: Path | None, overrides: dict[str, Any]) -> _R:
     try:
         values = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file else {}
-        given = {key: value for key, value in overrides.items() if value is not None}
-        return kind.model_validate({**values, **given})
+        for key, value in overrides.items() if isinstance(values, dict) else ():
+            _put(values, key.split("."), value)
+        return kind.model_validate(values)
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be read: {error.strerror}; give --config an existing file") from None
-    except (yaml.YAMLError, TypeError, ValidationError) as error:
-        raise ConfigurationError(f"{file or 'the command line'}: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(_explained(kind, problem) for problem in error.errors())
+        raise ConfigurationError(f"{file or 'the recipe'}: {problems}") from error
+    except (yaml.YAMLError, TypeError) as error:
+        raise ConfigurationError(f"{file or 'the recipe'}: {error}") from error
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    first, *rest = path
+    key: str | int = int(first) if first.isdigit() else first
+    if rest:
+        section = values.get(key)
+        values[key] = section if isinstance(section, dict) else {}
+        _put(values[key], rest, value)
+    else:
+        values[key] = value
+
+
+def _explained(kind: type[BaseModel], problem: Any) -> str:
+    """Say in one line what is wrong with which key."""
+    path = [str(part) for part in problem["loc"]]
+    if problem["type"] != "extra_forbidden":
+        return f"{'.'.join(path) or 'all'}: {problem['msg']}"
+    owner: type[BaseModel] = kind
+    for part in path[:-1]:
+        # A section is a model or, as split_by_group, a model for each name.
+        field = owner.model_fields.get(part)
+        inside = (field.annotation, *get_args(field.annotation)) if field else ()
+        owner = next((kind for kind in inside if isinstance(kind, type) and issubclass(kind, BaseModel)), owner)
+    return f"{'.'.join(path)} is no key; the keys are {', '.join(owner.model_fields)}"

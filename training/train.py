@@ -2,15 +2,16 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from monai.data import set_track_meta
+from pytorch_lightning.utilities import rank_zero_only
 
 from pneumo_monai.errors import ConfigurationError
 from training.entry import start
-from training.recipe import Recipe
-from training.run import DESCRIPTION, LAST, build_trainer, prepare
+from training.recipe import Recipe, overrides_from
+from training.run import DESCRIPTION, LAST, RECIPE, build_trainer, prepare
 
 _log = logging.getLogger(__name__)
 
@@ -31,27 +32,31 @@ def train(
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded pixels. [default: OUT/cache]")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that decode and load films.")] = 2,
-    size: Annotated[
-        int | None, typer.Option(help="Side of the network's input in pixels; overrides the recipe.")
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE of the recipe, as objective.focal_gamma=2; may be repeated."),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Overrides the recipe.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
+    accelerator: Annotated[str, typer.Option(help="auto, gpu or cpu.")] = "auto",
+    devices: Annotated[
+        str, typer.Option(help="GPUs of this machine, or processes on the CPU: a number or auto.")
+    ] = "1",
+    nodes: Annotated[int, typer.Option(min=1, help="Machines; start the command on each, as with torchrun.")] = 1,
+    strategy: Annotated[str, typer.Option(help="Lightning's: auto, ddp, fsdp and others.")] = "auto",
 ) -> None:
     """Train the network and keep the epoch with the best validation AUROC."""
-    recipe = Recipe.read(
-        config,
-        {"size": size, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed},
-    )
-    last = out / LAST
-    if resume and not last.is_file():
-        raise ConfigurationError(f"--resume: {last} is missing; leave --resume out to start the run")
-    # Also before the first checkpoint: another process may be at work there.
-    if not resume and (out / DESCRIPTION).is_file():
-        raise ConfigurationError(f"--out {out} already holds a run; add --resume to go on, or give another folder")
+    last, overrides = out / LAST, overrides_from(settings or [])
+    if resume:
+        if not last.is_file():
+            raise ConfigurationError(f"--resume: {last} is missing; leave --resume out to start the run")
+        recipe = _recipe_of(out, config, overrides)
+    else:
+        recipe = Recipe.read(config, overrides)
+        # Also before the first checkpoint: another process may be at work there.
+        if rank_zero_only.rank == 0 and (out / DESCRIPTION).is_file():
+            raise ConfigurationError(f"--out {out} already holds a run; add --resume to go on, or give another folder")
     # Orientation and spacing of these squares mean nothing; carrying them along takes a third of the loading time.
     set_track_meta(False)
+    trainer = build_trainer(recipe, out, accelerator=accelerator, devices=devices, nodes=nodes, strategy=strategy)
     films, module = prepare(
         recipe,
         data,
@@ -61,10 +66,21 @@ def train(
         split=split,
         workers=workers,
         lungs=lungs,
+        resume=resume,
     )
-    trainer = build_trainer(recipe, out)
     trainer.fit(module, datamodule=films, ckpt_path=str(last) if resume else None)
     _log.info("done; next: python -m training.export --run %s --out FOLDER", out)
+
+
+def _recipe_of(out: Path, config: Path | None, overrides: dict[str, Any]) -> Recipe:
+    """Return the recipe of a run that goes on: another one would make another run of it."""
+    stored = Recipe.read(out / RECIPE, {})
+    given = Recipe.read(config or out / RECIPE, overrides)
+    if changed := [key for key, value in stored if value != getattr(given, key)]:
+        raise ConfigurationError(
+            f"--resume: the run in {out} was begun with another {', '.join(changed)}; leave --config and --set out"
+        )
+    return stored
 
 
 if __name__ == "__main__":

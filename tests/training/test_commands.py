@@ -10,6 +10,8 @@ import pytest
 from training.entry import start
 from training.evaluate import evaluate
 from training.export import export
+from training.recipe import Recipe
+from training.run import LAST
 from training.train import train
 
 
@@ -29,7 +31,7 @@ def test_help_describes_every_option(
     shown = capsys.readouterr().out
     for name in command.__annotations__:
         if name != "return":
-            assert f"--{name.replace('_', '-')}" in shown
+            assert f"--{ {'settings': 'set'}.get(name, name).replace('_', '-') }" in shown
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,10 @@ def test_help_describes_every_option(
     [
         (train, ["--data", "nowhere", "--out", "OUT", "--weights", "none"], "stage_2_train_images/ is missing"),
         (train, ["--data", "nowhere", "--out", "OUT", "--resume"], "last.ckpt is missing"),
-        (train, ["--data", "nowhere", "--out", "OUT", "--size", "100"], "size"),
+        (train, ["--data", "nowhere", "--out", "OUT", "--set", "size=100"], "size: "),
+        (train, ["--data", "nowhere", "--out", "OUT", "--set", "sise=96"], "sise is no key; the keys are size, epochs"),
+        (train, ["--data", "nowhere", "--out", "OUT", "--set", "size"], "give KEY=VALUE"),
+        (train, ["--data", "nowhere", "--out", "OUT", "--strategy", "magic"], "--strategy"),
         (evaluate, ["--run", "OUT"], "is no folder of a run"),
         (export, ["--run", "OUT", "--out", "OUT/bundle"], "is no folder of a run"),
     ],
@@ -63,3 +68,14 @@ def test_a_run_is_not_overwritten(
     (tmp_path / "run.json").touch()
     assert call(train, "--data", "nowhere", "--out", str(tmp_path), monkeypatch=monkeypatch) == 2
     assert "already holds a run" in caplog.text
+
+
+def test_a_run_goes_on_with_its_own_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / LAST).parent.mkdir()
+    (tmp_path / LAST).touch()
+    Recipe(size=64).write(tmp_path / "recipe.yaml")
+    arguments = ["--data", "nowhere", "--out", str(tmp_path), "--resume", "--set", "size=96", "--set", "seed=0"]
+    assert call(train, *arguments, monkeypatch=monkeypatch) == 2
+    assert "was begun with another size; leave" in caplog.text

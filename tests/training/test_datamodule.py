@@ -1,6 +1,7 @@
 """Films reach the network as the service would show them, or augmented, and nothing is skipped in silence."""
 
 import csv
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -121,6 +122,66 @@ def test_films_are_decoded_once_and_again_when_they_change(
     changed, _ = PixelCache(tmp_path / "cache").fill(exams, side=32, depth="uint8")
     assert len(decoded) == 5
     assert changed[0].content != usable[0].content
+
+
+def test_runs_that_share_a_cache_keep_what_the_other_one_entered(challenge: Challenge, tmp_path: Path) -> None:
+    folders = [challenge("one", persons=2), challenge("two", persons=2)]
+    # Both are open before either has written.
+    caches = [PixelCache(tmp_path / "cache") for _ in folders]
+    for cache, folder in zip(caches, folders, strict=True):
+        cache.fill(read_folder(folder), side=32, depth="uint8")
+    stored = json.loads((tmp_path / "cache" / "index-whole.json").read_text())
+    assert len(stored["entries"]) == 8
+
+
+def test_what_was_decoded_before_a_stop_need_not_be_decoded_again(
+    challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exams, decoded = read_folder(challenge(persons=2)), []
+
+    def stop_at_the_third(film: pydicom.Dataset) -> object:
+        decoded.append(film)
+        if len(decoded) == 3:
+            raise KeyboardInterrupt
+        return read_film(film)
+
+    monkeypatch.setattr("training.cache.read_film", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        PixelCache(tmp_path / "cache").fill(exams, side=32, depth="uint8")
+    PixelCache(tmp_path / "cache").fill(exams, side=32, depth="uint8")
+    assert len(decoded) == 2 + 1 + 2
+
+
+def test_one_process_decodes_for_the_others(
+    challenge: Challenge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = challenge()
+    first, second = (Films([folder], RECIPE, cache=tmp_path / "cache") for _ in range(2))
+    first.prepare_data()
+    monkeypatch.delattr("training.cache.read_film")
+    for films in (first, second):
+        films.setup()
+    assert first.parts == second.parts
+    assert (first.mean, first.std) == (second.mean, second.std)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_films_do_not_depend_on_the_worker_that_makes_them(challenge: Challenge, tmp_path: Path) -> None:
+    batches = []
+    folder = challenge()
+    for workers in (0, 2):
+        films = Films([folder], RECIPE, cache=tmp_path / "cache", workers=workers)
+        films.setup()
+        batches.append(list(films.train_dataloader()))
+    for alone, shared in zip(*batches, strict=True):
+        assert alone.keys() == shared.keys()
+        assert all(torch.equal(alone[key], shared[key]) for key in alone)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(films: Films) -> None:
+    films.recipe = RECIPE.model_copy(update={"accumulate": 3})
+    with pytest.raises(ConfigurationError, match="batch_size: 4 films cannot be divided evenly"):
+        films.train_dataloader()
 
 
 def test_a_film_in_two_folders_is_read_from_both(challenge: Challenge, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """A whole run on drawn films: a step, a resume, an export, and the same answer from the service's engine."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pydicom
 import pytest
-import pytorch_lightning as pl
 import torch
 from monai.utils import CommonKeys
+from pytorch_lightning.strategies import DDPStrategy
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pneumo_monai.bundle import Bundle
 from pneumo_monai.engine import Engine, calibrated
@@ -15,7 +17,7 @@ from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.network import ResNet18
 from pneumo_monai.pixels import read_film
 from pneumo_monai.transforms import preprocessing
-from tests.training.conftest import RECIPE, Challenge
+from tests.training.conftest import RECIPE, Challenge, write_film
 from training.assess import Assessment, assess
 from training.evaluate import write_assessment
 from training.export import write_bundle
@@ -28,32 +30,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
     # Lightning 2.6 asks for a class that torch 2.14 has deprecated.
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-    # A resumed run finds its own checkpoints.
-    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
 ]
-
-
-class StopAfter(pl.Callback):
-    """Cut a run off, as if the machine had gone down: the schedule still reckons with all epochs."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
-
-
-def fit(
-    folder: Path, out: Path, *, epochs: int, resume: bool = False, stop_after: int | None = None
-) -> PneumoniaModule:
-    """Train as `training.train` does."""
-    recipe = RECIPE.model_copy(update={"epochs": epochs})
-    films, module = prepare(recipe, [folder], out, weights="none", cache=out / "cache", split=None, workers=0)
-    trainer = build_trainer(recipe, out, progress=False)
-    if stop_after is not None:
-        trainer.callbacks.append(StopAfter(stop_after))
-    trainer.fit(module, datamodule=films, ckpt_path=str(out / LAST) if resume else None)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +38,11 @@ def run(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
     """Return the folder of a finished run."""
     folder = tmp_path_factory.mktemp("run")
     draw = request.getfixturevalue("draw_challenge")
-    fit(draw(folder / "films"), folder / "out", epochs=2)
-    return folder / "out"
+    out = folder / "out"
+    settings = {"weights": "none", "cache": out / "cache", "split": None, "workers": 0}
+    films, module = prepare(RECIPE, [draw(folder / "films")], out, **settings)
+    build_trainer(RECIPE, out, progress=False).fit(module, datamodule=films)
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -99,17 +79,42 @@ def test_a_run_leaves_all_that_repeats_it(run: Path) -> None:
     assert len(stored[LINEAGE][0]["persons"]) == 4
 
 
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
-    draw_challenge: Challenge, run: Path, tmp_path: Path
-) -> None:
+def test_tensorboard_shows_films_figures_and_the_learning_rate(run: Path) -> None:
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0}).Reload()
+    tags = events.Tags()
+    assert {"train/films", "val/confusion"} <= set(tags["images"])
+    assert {"lr-Adam", "train/loss_step", "val/auroc", "val/loss"} <= set(tags["scalars"])
+    assert len(events.Images("train/films")) == 1
+    assert len(events.Images("val/confusion")) == RECIPE.epochs
+
+
+@pytest.mark.parametrize(("given", "found"), [("auto", "32-true"), ("bf16-mixed", "bf16-mixed")])
+def test_precision_on_a_processor(tmp_path: Path, given: str, found: str) -> None:
+    recipe = RECIPE.model_copy(update={"precision": given})
+    assert build_trainer(recipe, tmp_path, progress=False, accelerator="cpu").precision == found
+
+
+def test_half_precision_needs_a_gpu(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"precision": "16-mixed"})
+    with pytest.raises(ConfigurationError, match="16-mixed needs a GPU"):
+        build_trainer(recipe, tmp_path, progress=False, accelerator="cpu")
+
+
+def test_several_machines_and_processes_are_lightnings(tmp_path: Path) -> None:
+    settings = {"progress": False, "accelerator": "cpu", "devices": 2, "nodes": 3, "strategy": "ddp"}
+    trainer = build_trainer(RECIPE, tmp_path, **settings)
+    assert (trainer.world_size, trainer.num_nodes) == (6, 3)
+    assert isinstance(trainer.strategy, DDPStrategy)
+
+
+def test_a_run_does_not_go_on_with_other_films(run: Path, draw_challenge: Challenge, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "out")
     folder = draw_challenge(tmp_path / "films")
-    fit(folder, tmp_path / "out", epochs=2, stop_after=1)
-    assert torch.load(tmp_path / "out" / LAST, weights_only=True)["epoch"] == 0
-    fit(folder, tmp_path / "out", epochs=2, resume=True)
-    resumed, straight = (torch.load(out / LAST, weights_only=True) for out in (tmp_path / "out", run))
-    assert resumed["epoch"] == 1
-    assert resumed["global_step"] == straight["global_step"]
-    torch.testing.assert_close(resumed["state_dict"], straight["state_dict"], rtol=0.0, atol=0.0)
+    for film in (folder / "stage_2_train_images").iterdir():
+        write_film(film, seed=99)
+    settings = {"weights": "none", "cache": tmp_path / "cache", "split": None, "workers": 0}
+    with pytest.raises(ConfigurationError, match="give the same --data and --lungs"):
+        prepare(RECIPE, [folder], tmp_path / "out", resume=True, **settings)
 
 
 def test_metrics_and_predictions_are_written(run: Path, assessment: Assessment) -> None:

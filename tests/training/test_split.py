@@ -41,6 +41,15 @@ def test_parts_have_their_share_of_every_class() -> None:
         assert counts[Part.VALIDATION] == pytest.approx(0.2 * counts.total(), abs=2)
 
 
+def test_parts_have_their_share_of_every_class_in_every_view() -> None:
+    parts = split_by_person(exams(), RECIPE)
+    strata = {exam.person: (exam.target, exam.view) for exam in exams()}
+    for stratum in set(strata.values()):
+        counts = Counter(parts[person] for person, mine in strata.items() if mine == stratum)
+        assert counts[Part.TEST] == pytest.approx(0.2 * counts.total(), abs=1)
+        assert counts[Part.VALIDATION] == pytest.approx(0.2 * counts.total(), abs=1)
+
+
 def test_a_person_in_two_folders_has_one_part() -> None:
     both = [*exams(), *exams(60, folder="b")]
     parts = split_by_person(both, RECIPE)

@@ -35,11 +35,18 @@ def test_a_folded_network_has_the_features_of_the_rgb_one(rgb: torch.nn.Module, 
     assert gray.fc.weight.shape == (1, 512)
 
 
-def test_imagenet_comes_through_torchvisions_enum(rgb: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ResNet18_Weights, "get_state_dict", lambda *_, **__: rgb.state_dict())
+def test_imagenet_comes_through_torchvisions_enum(
+    rgb: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where torchvision has downloaded it before, under the name that its enum gives.
+    file = tmp_path / "hub" / "checkpoints" / Path(ResNet18_Weights.IMAGENET1K_V1.url).name
+    file.parent.mkdir(parents=True)
+    torch.save(rgb.state_dict(), file)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     network = ResNet18()
-    initialise(network, "imagenet")
+    assert initialise(network, "imagenet") == []
     torch.testing.assert_close(network.conv1.weight, rgb.conv1.weight.sum(dim=1, keepdim=True))
+    torch.testing.assert_close(network.layer4[1].conv2.weight, rgb.layer4[1].conv2.weight)
 
 
 def test_a_download_that_fails_names_the_other_ways(monkeypatch: pytest.MonkeyPatch) -> None:
