@@ -7,6 +7,7 @@ import csv
 import logging
 import math
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ class Films(pl.LightningDataModule):
         self.mean = self.std = float("nan")
         self._cache = PixelCache(cache, workers=workers, lungs=lungs)
         self._split, self._trained = split, trained or []
+        self._moments: dict[str, tuple[float, float]] = {}
 
     def prepare_data(self) -> None:
         """Decode what the cache lacks: Lightning calls this in one process of each node, the others wait.
@@ -147,7 +149,10 @@ class Films(pl.LightningDataModule):
             From the labels, the split, or because no film could be read.
         """
         if not self.parts:
-            self._divide()
+            self.read()
+            self.divide(
+                read_split(self._split, self.exams) if self._split else split_by_person(self.exams, self.recipe)
+            )
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 every stage needs the whole split
         """Split and measure; done once, in every process, with what `prepare_data` left in the cache.
@@ -159,11 +164,18 @@ class Films(pl.LightningDataModule):
         """
         self.prepare_data()
         if math.isnan(self.mean):
-            self.mean, self.std = self._measure()
+            self.measure()
             for part in Part:
                 _log.info("%s part: %s", part, self.describe(part))
 
-    def _divide(self) -> None:
+    def read(self) -> None:
+        """Read the labels and decode the films of all folders.
+
+        Raises
+        ------
+        ConfigurationError
+            From the labels, or because no film could be read.
+        """
         listed = read_folders(self.folders)
         self.exams, self.skipped = self._cache.fill(listed, side=drawn_side(self.recipe.size), depth="uint8")
         if self.skipped:
@@ -172,13 +184,25 @@ class Films(pl.LightningDataModule):
                 _log.warning("skipped %s: %s", skipped.exam.path, skipped.reason)
         if not self.exams:
             raise ConfigurationError("--data: none of the films can be read; the log says why for each")
-        parts = read_split(self._split, self.exams) if self._split else split_by_person(self.exams, self.recipe)
-        check_parts(parts, self.exams, self._trained)
+
+    def divide(self, parts: dict[str, Part], *, needed: Iterable[Part] = tuple(Part)) -> None:
+        """Give every person a part, and decode what each part needs; parts that are not needed may be empty.
+
+        Raises
+        ------
+        ConfigurationError
+            From `check_parts`.
+        """
+        check_parts(parts, self.exams, self._trained, needed=needed)
         self.parts = parts
         for size in self.recipe.sizes:
             self._cache.fill(self.part(Part.TRAINING), side=drawn_side(size), depth="uint8")
         for part in (Part.VALIDATION, Part.TEST):
             self._cache.fill(self.part(part), side=self.recipe.size, depth="float32")
+
+    def measure(self) -> None:
+        """Measure the mean and the standard deviation of the training part."""
+        self.mean, self.std = self._measure()
 
     def part(self, part: Part) -> list[Exam]:
         """Return the exams of one part; of the training part those whose group is drawn."""
@@ -266,6 +290,7 @@ class Films(pl.LightningDataModule):
     def held_out(self, exams: list[Exam]) -> DataLoader[dict[str, Tensor]]:
         """Return held-out films in the given order."""
         size = self.recipe.size
+        self._cache.fill(exams, side=size, depth="float32")
         transform = normalising(mean=self.mean, std=self.std)
         dataset = FilmDataset(exams, self._cache, side=size, depth="float32", transform=transform)
         return DataLoader(dataset, batch_size=64, num_workers=0)
@@ -284,10 +309,17 @@ class Films(pl.LightningDataModule):
         counts, sizes = self.draws().counts, Counter(exam.group for exam in exams)
         weight = first = second = 0.0
         for exam in exams:
-            pixels = self._cache.square(exam, side=drawn_side(self.recipe.size), depth="uint8") / np.float64(255.0)
             share = counts[exam.group] / sizes[exam.group]
+            moments = self._moments_of(exam)
             weight += share
-            first += share * float(pixels.mean())
-            second += share * float(np.square(pixels).mean())
+            first += share * moments[0]
+            second += share * moments[1]
         mean = first / weight
         return mean, float(np.sqrt(second / weight - mean**2))
+
+    def _moments_of(self, exam: Exam) -> tuple[float, float]:
+        """Mean of a film's pixels and of their squares; kept, because each fold of a cross-validation asks again."""
+        if exam.content not in self._moments:
+            pixels = self._cache.square(exam, side=drawn_side(self.recipe.size), depth="uint8") / np.float64(255.0)
+            self._moments[exam.content] = (float(pixels.mean()), float(np.square(pixels).mean()))
+        return self._moments[exam.content]

@@ -35,7 +35,18 @@ from training.recipe import Recipe
 from training.split import Part
 from training.weights import initialise
 
-__all__ = ["BEST", "DESCRIPTION", "LAST", "RECIPE", "build_trainer", "describe_run", "open_films", "prepare"]
+__all__ = [
+    "BEST",
+    "DESCRIPTION",
+    "LAST",
+    "RECIPE",
+    "build_module",
+    "build_trainer",
+    "describe_run",
+    "open_films",
+    "precision",
+    "prepare",
+]
 
 BEST = Path("checkpoints") / "best.ckpt"
 LAST = Path("checkpoints") / "last.ckpt"
@@ -82,14 +93,7 @@ def prepare(
         origin, split = itself["initial_weights"], out / SPLIT
     trained = sorted({person for run in lineage for person in run["persons"]})
     films = Films(folders, recipe, cache=cache, split=split, trained=trained, workers=workers, lungs=lungs)
-    module = PneumoniaModule(
-        network,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        warm_up_epochs=recipe.warm_up_epochs,
-        objective=recipe.objective,
-        lineage=lineage,
-    )
+    module = build_module(recipe, network, lineage=lineage)
     if rank_zero_only.rank == 0:
         films.setup()
         description = describe_run(films, weights=origin)
@@ -130,6 +134,33 @@ def _write(
             indent=2,
         )
     )
+
+
+def build_module(recipe: Recipe, network: ResNet18, *, lineage: list[dict[str, Any]] | None = None) -> PneumoniaModule:
+    """Build what trains a network as a recipe says."""
+    return PneumoniaModule(
+        network,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        warm_up_epochs=recipe.warm_up_epochs,
+        objective=recipe.objective,
+        lineage=lineage,
+    )
+
+
+def precision(recipe: Recipe, *, is_on_gpu: bool) -> Any:
+    """Return the precision of a recipe's training step for Lightning's trainer.
+
+    Raises
+    ------
+    ConfigurationError
+        float16 was asked for without a GPU.
+    """
+    if recipe.precision == "16-mixed" and not is_on_gpu:
+        raise ConfigurationError("precision: 16-mixed needs a GPU; on a processor give bf16-mixed or 32-true")
+    if recipe.precision != "auto":
+        return recipe.precision
+    return "16-mixed" if is_on_gpu else "32-true"
 
 
 def describe_run(films: Films, *, weights: str) -> dict[str, Any]:
@@ -205,11 +236,6 @@ def build_trainer(
     if progress:
         callbacks.append(RichProgressBar())
     is_on_gpu = torch.cuda.is_available() and accelerator != "cpu"
-    precision = recipe.precision
-    if precision == "auto":
-        precision = "16-mixed" if is_on_gpu else "32-true"
-    elif precision == "16-mixed" and not is_on_gpu:
-        raise ConfigurationError("precision: 16-mixed needs a GPU; on a processor give bf16-mixed or 32-true")
     try:
         return pl.Trainer(
             max_epochs=recipe.epochs,
@@ -217,7 +243,7 @@ def build_trainer(
             devices=devices,
             num_nodes=nodes,
             strategy=strategy,
-            precision=precision,
+            precision=precision(recipe, is_on_gpu=is_on_gpu),
             accumulate_grad_batches=recipe.accumulate,
             gradient_clip_val=recipe.gradient_clip,
             # A resumed run repeats every bit; CUDA must be told to. A processor does so anyway.

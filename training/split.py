@@ -11,7 +11,7 @@ from pneumo_monai.errors import ConfigurationError
 from training.recipe import Recipe
 from training.records import Exam
 
-__all__ = ["Part", "check_parts", "read_split", "split_by_person", "write_split"]
+__all__ = ["Part", "check_parts", "persons_by_stratum", "read_split", "split_by_person", "write_split"]
 
 
 class Part(StrEnum):
@@ -34,6 +34,18 @@ def split_by_person(exams: list[Exam], recipe: Recipe) -> dict[str, Part]:
     dict of str to Part
         The part of each person.
     """
+    parts = {}
+    for stratum, persons in persons_by_stratum(exams, recipe.seed).items():
+        shares = recipe.split_by_group.get(stratum[0], recipe.split)
+        test = round(len(persons) * shares.test)
+        validation = round(len(persons) * (shares.test + shares.validation))
+        for place, person in enumerate(persons):
+            parts[person] = Part.TEST if place < test else Part.VALIDATION if place < validation else Part.TRAINING
+    return parts
+
+
+def persons_by_stratum(exams: list[Exam], seed: int) -> dict[tuple[str, str, str], list[str]]:
+    """Return the persons of each stratum, as `split_by_person` orders them; each person once."""
     sizes = Counter(_stratum(exam) for exam in exams)
     strata: dict[str, tuple[str, str, str]] = {}
     for exam in exams:
@@ -43,15 +55,9 @@ def split_by_person(exams: list[Exam], recipe: Recipe) -> dict[str, Part]:
     members: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for person, stratum in strata.items():
         members[stratum].append(person)
-    parts = {}
-    for stratum, persons in members.items():
-        shares = recipe.split_by_group.get(stratum[0], recipe.split)
-        persons.sort(key=lambda person: hashlib.sha256(f"{recipe.seed}:{person}".encode()).digest())
-        test = round(len(persons) * shares.test)
-        validation = round(len(persons) * (shares.test + shares.validation))
-        for place, person in enumerate(persons):
-            parts[person] = Part.TEST if place < test else Part.VALIDATION if place < validation else Part.TRAINING
-    return parts
+    for persons in members.values():
+        persons.sort(key=lambda person: hashlib.sha256(f"{seed}:{person}".encode()).digest())
+    return dict(members)
 
 
 def _stratum(exam: Exam) -> tuple[str, str, str]:
@@ -91,7 +97,9 @@ def read_split(file: Path, exams: Iterable[Exam]) -> dict[str, Part]:
     return parts
 
 
-def check_parts(parts: dict[str, Part], exams: Iterable[Exam], trained: Iterable[str]) -> None:
+def check_parts(
+    parts: dict[str, Part], exams: Iterable[Exam], trained: Iterable[str], *, needed: Iterable[Part] = tuple(Part)
+) -> None:
     """Refuse a split in which held-out figures would be worth nothing.
 
     Parameters
@@ -102,6 +110,8 @@ def check_parts(parts: dict[str, Part], exams: Iterable[Exam], trained: Iterable
         All exams; the same file under two persons is found by its content.
     trained : iterable of str
         Persons that the initial weights were trained on.
+    needed : iterable of Part
+        Parts that may not be empty.
 
     Raises
     ------
@@ -122,7 +132,7 @@ def check_parts(parts: dict[str, Part], exams: Iterable[Exam], trained: Iterable
                 f"{exam.path} stands in {part} and, under another person, in {seen[exam.content]}; give both the same "
                 "person in patients.csv"
             )
-    for part in Part:
+    for part in needed:
         if part not in parts.values():
             raise ConfigurationError(
                 f"the {part} part is empty: {len(parts)} persons are too few for the split's shares"
