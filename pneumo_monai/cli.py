@@ -196,6 +196,50 @@ def show(files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False
 
 
 @app.command()
+def validate(
+    data: Annotated[Path, typer.Option(help="Folder of DICOM files, searched at every depth.")],
+    labels: Annotated[Path, typer.Option(help="CSV of labels; docs/validation.md has its columns.")],
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, report.html and cases.csv.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration file of the service, for its model and rules.")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a MONAI Bundle; default: that of the configuration.")
+    ] = None,
+    prevalence: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of positive films among those that this site sends.")
+    ] = 0.1,
+    films: Annotated[bool, typer.Option(help="Show the most confident errors, pictures of patients.")] = True,
+) -> None:
+    """Measure the installed model on films of this site whose truth is known, before relying on it."""
+    from pneumo_monai import logs
+    from pneumo_monai.bundle import PACKAGED, Bundle
+    from pneumo_monai.settings import Model, load_intended_use, load_settings
+
+    logs.configure("validate")
+    settings = load_settings(config) if config else None
+    chosen = settings.model if settings else Model()
+    intended_use = settings.intended_use if settings else load_intended_use()
+    bundle = Bundle(model or chosen.path or PACKAGED)
+
+    from pneumo_monai.evaluation.validation import validate as measure
+
+    metrics = measure(
+        data,
+        labels,
+        out,
+        bundle=bundle,
+        device=chosen.device,
+        intended_use=intended_use,
+        prevalence=prevalence,
+        films=films,
+    )
+    for line in metrics["data"]["counts"].values():
+        typer.echo(line)
+    typer.echo(f"the page stands in {out / 'report.html'}")
+
+
+@app.command()
 def demo(
     source: Annotated[
         Path | None, typer.Option("--input", help="Folder of real films; default: drawn phantoms.")

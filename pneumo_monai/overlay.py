@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pneumo_monai.findings import FilmFinding, OperatingPoint
 
-__all__ = ["RESEARCH_NOTICE", "draw_finding", "spread"]
+__all__ = ["RESEARCH_NOTICE", "draw_finding", "spread", "tinted"]
 
 RESEARCH_NOTICE = "For research use only. Not a medical device."
 
@@ -30,6 +30,14 @@ def spread(finding: FilmFinding) -> NDArray[np.float32]:
     return np.asarray(canvas, dtype=np.float32)
 
 
+def tinted(film: NDArray[np.float32], finding: FilmFinding) -> NDArray[np.uint8]:
+    """Tint a film (H, W) amber where its map speaks for pneumonia: (H, W, 3) uint8."""
+    grey = np.repeat(film[..., None] * 255.0, 3, axis=2)
+    weight = _weight(spread(finding))[..., None]
+    blended: NDArray[np.float32] = grey * (1.0 - weight) + _AMBER * weight
+    return blended.round().astype(np.uint8)
+
+
 def draw_finding(film: NDArray[np.float32], finding: FilmFinding, operating_point: OperatingPoint) -> Image.Image:
     """Draw the film, the film with the map, and a banner with the assessment and the research-use notice.
 
@@ -49,9 +57,7 @@ def draw_finding(film: NDArray[np.float32], finding: FilmFinding, operating_poin
     """
     rows, columns = film.shape
     grey = np.repeat(film[..., None] * 255.0, 3, axis=2)
-    weight = _weight(spread(finding))[..., None]
-    pair = np.concatenate([grey, grey * (1.0 - weight) + _AMBER * weight], axis=1)
-    picture = Image.fromarray(pair.round().astype(np.uint8))
+    picture = Image.fromarray(np.concatenate([grey.round().astype(np.uint8), tinted(film, finding)], axis=1))
     picture = picture.resize((round(2 * columns * _HEIGHT / rows), _HEIGHT), Image.Resampling.LANCZOS)
     canvas = Image.new("RGB", (picture.width, _HEIGHT + _BANNER), (18, 18, 18))
     canvas.paste(picture, (0, _BANNER))

@@ -4,6 +4,7 @@ Shape legend: N points, h rows and w columns of a grid over the square that the 
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from PIL import Image, ImageDraw
 from pneumo_monai.findings import FilmFinding
 from pneumo_monai.geometry import SquareGeometry
 
-__all__ = ["SHARE_OF_MAXIMUM", "finding_region"]
+__all__ = ["SHARE_OF_MAXIMUM", "Support", "finding_region", "finding_support"]
 
 SHARE_OF_MAXIMUM = 0.5
 """The region is where the activation reaches this share of its maximum on the film: the half maximum, by which the
@@ -53,18 +54,48 @@ def finding_region(finding: FilmFinding) -> NDArray[np.float64]:
         point is the last (POLYLINE, PS3.3 C.18.6.1.2). In pixels, (0, 0) being the top left corner of the top left
         pixel and (columns, rows) the bottom right corner of the bottom right one.
     """
-    last = np.array([finding.geometry.columns, finding.geometry.rows], dtype=np.float64) - _INSET
+    last = _last(finding.geometry)
     if not finding.present:
         return _whole_film(last)
-    support_hw = _support(finding.activation)
-    geometry = replace(finding.geometry, size=support_hw.shape[0])
-    on_film_hw = np.where(_on_film(geometry, last) & _of_lungs(finding, geometry.size), support_hw, 0.0)
+    support = finding_support(finding)
+    geometry, support_hw = support.geometry, support.whole_hw
+    on_film_hw = np.where(support.counted_hw, support_hw, 0.0)
     threshold = SHARE_OF_MAXIMUM * float(on_film_hw.max())
     if not threshold > 0.0:
         return _whole_film(last)
     region_hw = _connected(on_film_hw >= threshold, int(on_film_hw.argmax()))
     outline = geometry.to_film(_outline(support_hw, region_hw, threshold))
     return _simplified(np.clip(outline, _INSET, last))
+
+
+class Support(NamedTuple):
+    """What of a class activation map speaks for the finding, on a grid over the square that the network saw.
+
+    Attributes
+    ----------
+    whole_hw : numpy.ndarray
+        (h, w) float64, interpolated linearly; what speaks against the finding is 0.
+    counted_hw : numpy.ndarray
+        (h, w) bool, which cells have their middle on the film and, where it was cut to them, in the lungs.
+    geometry : SquareGeometry
+        Where the grid lies on the film.
+    """
+
+    whole_hw: NDArray[np.float64]
+    counted_hw: NDArray[np.bool_]
+    geometry: SquareGeometry
+
+
+def finding_support(finding: FilmFinding) -> Support:
+    """Return where on the film something speaks for the finding, and how much."""
+    whole_hw = _support(finding.activation)
+    geometry = replace(finding.geometry, size=whole_hw.shape[0])
+    counted_hw = _on_film(geometry, _last(geometry)) & _of_lungs(finding, geometry.size)
+    return Support(whole_hw=whole_hw, counted_hw=counted_hw, geometry=geometry)
+
+
+def _last(geometry: SquareGeometry) -> NDArray[np.float64]:
+    return np.array([geometry.columns, geometry.rows], dtype=np.float64) - _INSET
 
 
 def _whole_film(last: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,12 +15,19 @@ from torch import Tensor
 from pneumo_monai.bundle import Calibration
 from pneumo_monai.engine import calibrated
 from pneumo_monai.errors import ConfigurationError
-from pneumo_monai.findings import OperatingPoint, View
+from pneumo_monai.evaluation.cases import CaseReading
+from pneumo_monai.evaluation.document import how_measured
+from pneumo_monai.evaluation.figures import PREVALENCE
+from pneumo_monai.evaluation.groups import Protocol, groups_of, measure, mix_statement
+from pneumo_monai.evaluation.mix import mix_problem, mix_weights
+from pneumo_monai.evaluation.reader import compare
+from pneumo_monai.evaluation.resampling import RESAMPLES
+from pneumo_monai.findings import FilmFinding, OperatingPoint
 from pneumo_monai.network import ResNet18
 from training.calibration import choose_threshold, fit_platt
+from training.cases import case_of, with_header
 from training.datamodule import Films
-from training.figures import RESAMPLES, figures
-from training.records import NOT_NORMAL, Exam
+from training.records import Exam
 from training.run import BEST, open_films
 from training.split import Part
 from training.weights import initialise
@@ -33,17 +40,26 @@ SENSITIVITY = 0.90
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Reading:
     """One held-out film and what the network said."""
 
     exam: Exam
     part: Part
-    logit: float
-    probability: float
+    found: CaseReading
+
+    @property
+    def logit(self) -> float:
+        """What the network gave."""
+        return self.found.logit
+
+    @property
+    def probability(self) -> float:
+        """Calibrated, 0 to 1."""
+        return self.found.probability
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Assessment:
     """A run's weights and everything that was measured with them.
 
@@ -55,8 +71,11 @@ class Assessment:
         The runs that led to it, oldest first.
     readings : list of Reading
         Every validation and test film.
+    protocol : Protocol
+        How the figures were computed.
     metrics : dict
-        What metrics.json holds.
+        What metrics.json holds: ``metrics["test"][group][part]`` is what `pneumo_monai.evaluation.groups.measure`
+        returns.
     """
 
     state: dict[str, Tensor]
@@ -65,7 +84,17 @@ class Assessment:
     calibration: Calibration
     operating_point: OperatingPoint
     readings: list[Reading]
+    protocol: Protocol
     metrics: dict[str, Any]
+
+    @property
+    def reads(self) -> str:
+        """What the network sees of a film."""
+        return "films cut to their lungs" if self.films.lungs else "whole films"
+
+    def of(self, part: Part) -> list[CaseReading]:
+        """Return the readings of one part."""
+        return [reading.found for reading in self.readings if reading.part is part]
 
 
 def rounded(network: ResNet18) -> dict[str, Tensor]:
@@ -85,11 +114,20 @@ def rounded(network: ResNet18) -> dict[str, Tensor]:
     return state
 
 
-def assess(run: Path, *, resamples: int = RESAMPLES) -> Assessment:
+def assess(run: Path, *, prevalence: float = PREVALENCE, resamples: int = RESAMPLES) -> Assessment:
     """Read every held-out film with the run's best weights.
 
     Calibration and operating point come from the validation films that the recipe selects on, figures from the test
-    part.
+    part; both weighed to the recipe's mix where the films have its classes.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of a finished run.
+    prevalence : float
+        Share of positive films for which predictive values are computed.
+    resamples : int
+        Of the bootstrap.
 
     Raises
     ------
@@ -101,18 +139,31 @@ def assess(run: Path, *, resamples: int = RESAMPLES) -> Assessment:
     lineage = initialise(network, str(run / BEST))
     state = rounded(network)
     network.load_state_dict(state)
-    logits = {part: _read(network, films, part) for part in (Part.VALIDATION, Part.TEST)}
-    calibration, point = _decide(films, logits[Part.VALIDATION])
+    seen = {part: _read(network, films, part) for part in (Part.VALIDATION, Part.TEST)}
+    calibration, point = _decide(films, seen[Part.VALIDATION][0])
     readings = [
-        Reading(exam=exam, part=part, logit=logit, probability=calibrated(logit, calibration))
-        for part, values in logits.items()
-        for exam, logit in zip(films.part(part), values.tolist(), strict=True)
+        Reading(exam=exam, part=part, found=_found(films, exam, logit, activation, calibration, point))
+        for part, (logits, activations) in seen.items()
+        for exam, logit, activation in zip(films.part(part), logits.tolist(), activations, strict=True)
     ]
+    protocol = Protocol(threshold=point.threshold, prevalence=prevalence, mix=films.recipe.mix, resamples=resamples)
+    groups = {
+        part: groups_of([reading.found for reading in readings if reading.part is part], protocol.mix) for part in seen
+    }
+    rule = f"the highest threshold with a sensitivity of {SENSITIVITY:.2f} or more on {calibration.fitted_on}"
     metrics = {
-        "operating_point": {"name": point.name, "threshold": point.threshold},
-        "intervals": f"95 %, {resamples} bootstrap resamples of persons",
-        "validation": _by_group([reading for reading in readings if reading.part is Part.VALIDATION], point, resamples),
-        "test": _by_group([reading for reading in readings if reading.part is Part.TEST], point, resamples),
+        "operating_point": {
+            "name": point.name,
+            "threshold": point.threshold,
+            "sensitivity": point.sensitivity,
+            "specificity": point.specificity,
+            "chosen": rule,
+        },
+        "calibration": calibration.model_dump(),
+        **how_measured(groups[Part.TEST], protocol),
+        "validation_mix": mix_statement(groups[Part.VALIDATION], protocol.mix),
+        "validation": measure(groups[Part.VALIDATION], protocol),
+        "test": measure(groups[Part.TEST], protocol),
     }
     return Assessment(
         state=state,
@@ -121,59 +172,75 @@ def assess(run: Path, *, resamples: int = RESAMPLES) -> Assessment:
         calibration=calibration,
         operating_point=point,
         readings=readings,
+        protocol=protocol,
         metrics=metrics,
     )
 
 
-def _read(network: ResNet18, films: Films, part: Part) -> NDArray[np.float64]:
+def _read(network: ResNet18, films: Films, part: Part) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return the logits (N,) and class activation maps (N, H/32, W/32) of a part."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.eval().to(device)
     loader = films.held_out(films.part(part))
     with torch.inference_mode():
-        logits = [network(batch[CommonKeys.IMAGE].to(device))[:, 0].cpu() for batch in track(loader, f"Reading {part}")]
-    return torch.cat(logits).double().numpy()
+        seen = [network.read(batch[CommonKeys.IMAGE].to(device)) for batch in track(loader, f"Reading {part}")]
+    logits, activations = (torch.cat(column).cpu() for column in zip(*seen, strict=True))
+    return logits.double().numpy(), activations.numpy()
+
+
+def _found(
+    films: Films,
+    exam: Exam,
+    logit: float,
+    activation: NDArray[np.float32],
+    calibration: Calibration,
+    point: OperatingPoint,
+) -> CaseReading:
+    probability = calibrated(logit, calibration)
+    finding = FilmFinding(
+        # The cached square does not know it, and nothing here asks for it.
+        sop_instance_uid="",
+        view=exam.view,
+        probability=probability,
+        present=probability >= point.threshold,
+        activation=activation,
+        geometry=exam.geometry(films.recipe.size),
+        logit=logit,
+    )
+    return compare(with_header(case_of(exam)), finding)
 
 
 def _decide(films: Films, logits: NDArray[np.float64]) -> tuple[Calibration, OperatingPoint]:
     exams, chosen = films.part(Part.VALIDATION), films.recipe.select_on
     mask = np.array([not chosen or exam.group in chosen for exam in exams])
-    labels = np.array([exam.target for exam in exams])[mask]
-    slope, intercept = fit_platt(logits[mask], labels)
-    groups = ", ".join(sorted({exam.group for exam, taken in zip(exams, mask, strict=True) if taken}))
+    selected = [exam for exam, taken in zip(exams, mask, strict=True) if taken]
+    labels = np.array([exam.target for exam in selected])
+    weights, weighed = _weights(selected, films.recipe.mix)
+    slope, intercept = fit_platt(logits[mask], labels, weights)
+    groups = ", ".join(sorted({exam.group for exam in selected}))
     fitted_on = f"{len(labels)} validation films ({int(labels.sum())} positive) of {groups}"
+    fitted_on += f", {weighed} weighed to the recipe's mix" if weighed else ""
     calibration = Calibration(slope=slope, intercept=intercept, fitted_on=fitted_on)
     probabilities = np.array([calibrated(logit, calibration) for logit in logits[mask].tolist()])
-    threshold = choose_threshold(probabilities, labels, sensitivity=SENSITIVITY)
+    threshold = choose_threshold(probabilities, labels, weights, sensitivity=SENSITIVITY)
     called = probabilities >= threshold
     point = OperatingPoint(
         name=f"sensitivity {SENSITIVITY:.2f}",
         threshold=threshold,
-        sensitivity=float(called[labels == 1].mean()),
-        specificity=float(1.0 - called[labels == 0].mean()),
+        sensitivity=float(np.average(called[labels == 1], weights=weights[labels == 1])),
+        specificity=float(1.0 - np.average(called[labels == 0], weights=weights[labels == 0])),
     )
     _log.info("on %s: %s", fitted_on, point)
     return calibration, point
 
 
-def _by_group(readings: list[Reading], point: OperatingPoint, resamples: int) -> dict[str, Any]:
-    """Figures of each group, whole and in its parts; groups are never mixed, because the group tells the label."""
-    result: dict[str, Any] = {}
-    for group in sorted({reading.exam.group for reading in readings}):
-        films = [reading for reading in readings if reading.exam.group == group]
-        subsets = {
-            "all": films,
-            **{view.value: [reading for reading in films if reading.exam.view is view] for view in View},
-            f"without {NOT_NORMAL}": [reading for reading in films if reading.exam.klass != NOT_NORMAL],
-        }
-        result[group] = {
-            name: figures(
-                np.array([reading.probability for reading in subset]),
-                np.array([reading.exam.target for reading in subset]),
-                [reading.exam.person for reading in subset],
-                threshold=point.threshold,
-                resamples=resamples,
-            )
-            for name, subset in subsets.items()
-            if subset and (name == "all" or len(subset) < len(films))
-        }
-    return result
+def _weights(exams: list[Exam], mix: dict[str, float]) -> tuple[NDArray[np.float64], str]:
+    """Weigh each group to the mix: (N,) weights, and which groups could be weighed, empty where none could."""
+    weights, weighed = np.ones(len(exams)), []
+    for group in sorted({exam.group for exam in exams}):
+        places = [place for place, exam in enumerate(exams) if exam.group == group]
+        classes = [exams[place].klass for place in places]
+        weights[places] = mix_weights(classes, mix)
+        if mix_problem(classes, mix) is None:
+            weighed.append(group)
+    return weights, ", ".join(weighed)

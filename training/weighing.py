@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumo_monai.evaluation.figures import discrimination
+from pneumo_monai.evaluation.resampling import RESAMPLES
 from pneumo_monai.findings import View
-
-# The one place where experiments meet the figures of the evaluation.
-from training.figures import RESAMPLES
-from training.figures import _discrimination as discrimination
 from training.records import NORMAL, NOT_NORMAL, OPACITY
 
 __all__ = ["CHALLENGE_MIX", "RESAMPLES", "Film", "Resamples", "discrimination", "interval", "mix_weights", "subsets"]

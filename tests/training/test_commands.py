@@ -44,6 +44,10 @@ def test_help_describes_every_option(
         (train, ["--data", "nowhere", "--out", "OUT", "--set", "size"], "give KEY=VALUE"),
         (train, ["--data", "nowhere", "--out", "OUT", "--strategy", "magic"], "--strategy"),
         (evaluate, ["--run", "OUT"], "is no folder of a run"),
+        (evaluate, ["--run", "OUT", "--out", "OUT"], "leave --bundle, --data, --out"),
+        (evaluate, ["--bundle", "OUT"], "give --bundle, --data and --out, or --run"),
+        (evaluate, ["--bundle", "OUT", "--data", "nowhere", "--out", "OUT"], "is no MONAI Bundle"),
+        (evaluate, ["--bundle", "OUT", "--data", "x", "--out", "OUT", "--mix", "Normal"], "CLASS=SHARE"),
         (export, ["--run", "OUT", "--out", "OUT/bundle"], "is no folder of a run"),
     ],
 )

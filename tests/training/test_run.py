@@ -19,7 +19,7 @@ from pneumo_monai.pixels import read_film
 from pneumo_monai.transforms import preprocessing
 from tests.training.conftest import RECIPE, Challenge, write_film
 from training.assess import Assessment, assess
-from training.evaluate import write_assessment
+from training.evaluate import write_assessment, write_run_page
 from training.export import write_bundle
 from training.module import LINEAGE, PneumoniaModule
 from training.run import BEST, LAST, build_trainer, prepare
@@ -122,9 +122,22 @@ def test_metrics_and_predictions_are_written(run: Path, assessment: Assessment) 
     metrics = json.loads((run / "metrics.json").read_text())
     figures = metrics["test"]["films/exact"]["all"]
     assert figures["exams"] == 8
-    assert set(figures) >= {"auroc", "average_precision", "sensitivity", "specificity", "precision", "f1"}
+    assert set(figures) >= {"auroc", "average_precision", "sensitivity", "specificity", "precision", "recall", "f1"}
+    assert set(figures["before_calibration"]) >= {"brier"}
+    assert metrics["mix"] is None
     assert set(metrics["test"]["films/exact"]) >= {"without No Lung Opacity / Not Normal"}
     assert len((run / "predictions.csv").read_text().splitlines()) == 1 + len(assessment.readings) == 17
+
+
+def test_the_page_of_a_run_is_of_its_test_part(run: Path, assessment: Assessment) -> None:
+    write_run_page(run, assessment, films=True)
+    page = (run / "report.html").read_text()
+    assert "never trained on" in page
+    assert "films/exact" in page
+    assert assessment.metrics["operating_point"]["chosen"].startswith(
+        "the highest threshold with a sensitivity of 0.90"
+    )
+    assert assessment.metrics["test"]["films/exact"]["all"]["localisation"]["films"] == 4
 
 
 def test_the_engine_reads_the_exported_bundle_as_the_network_was_measured(

@@ -79,14 +79,24 @@ def test_only_the_ledger_knows_dbos():
     ]
 
 
-@pytest.mark.parametrize("module", ["torchvision", "pytorch_lightning", "torchmetrics", "tensorboard", "matplotlib"])
+@pytest.mark.parametrize("module", ["torchvision", "pytorch_lightning", "torchmetrics", "tensorboard"])
 def test_only_training_needs_what_only_training_installs(module: str):
     users = {name.split(".")[0] for name in FILES if module in {n.split(".")[0] for n in imported(name)}}
     assert users <= {"training"}
 
 
+def test_only_the_pictures_of_an_evaluation_know_matplotlib():
+    users = [module for module in FILES if "matplotlib" in {name.split(".")[0] for name in imported(module)}]
+    assert users == ["pneumo_monai.evaluation.plots"]
+
+
+def test_what_listens_works_or_serves_knows_no_evaluation():
+    users = {module for module in INSIDE if any("pneumo_monai.evaluation" in name for name in imported(module))}
+    assert {name for name in users if not name.startswith("pneumo_monai.evaluation")} <= {"pneumo_monai.cli"}
+
+
 def test_a_listener_starts_without_what_only_a_worker_needs():
-    heavy = ("torch", "torchvision", "monai", "holoscan", "highdicom", "starlette", "uvicorn")
+    heavy = ("torch", "torchvision", "monai", "holoscan", "highdicom", "starlette", "uvicorn", "matplotlib")
     program = (
         "import sys, pneumo_monai.cli, pneumo_monai.listener, pneumo_monai.ledger, pneumo_monai.settings\n"
         f"print(sorted(set({heavy!r}) & sys.modules.keys()))"
