@@ -86,7 +86,7 @@ def test_only_training_needs_what_only_training_installs(module: str):
 
 
 def test_only_the_pictures_of_an_evaluation_know_matplotlib():
-    users = [module for module in FILES if "matplotlib" in {name.split(".")[0] for name in imported(module)}]
+    users = [module for module in INSIDE if "matplotlib" in {name.split(".")[0] for name in imported(module)}]
     assert users == ["pneumo_monai.evaluation.plots"]
 
 
