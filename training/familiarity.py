@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ def wilson(hits: int, count: int) -> dict[str, float | int]:
     z = 1.959964
     share, spread = hits / count, 1.0 + z * z / count
     middle = (share + z * z / (2 * count)) / spread
-    half = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / spread
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / spread
     low, high = max(middle - half, 0.0), min(middle + half, 1.0)
     return {"films": count, "hits": hits, "value": round(share, 4), "low": round(low, 4), "high": round(high, 4)}
 

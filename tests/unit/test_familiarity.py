@@ -9,11 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pneumo_monai.bundle import GateLimits
+from pneumo_monai.bundle import PACKAGED, Bundle, GateLimits
+from pneumo_monai.engine import Engine
 from pneumo_monai.errors import BundleError, Reason, Refused
 from pneumo_monai.familiarity import Familiarity, Measures, check_picture, sketch
+from pneumo_monai.instances import read_instance
 from pneumo_monai.lungs import LungFields, find_lungs
+from pneumo_monai.pixels import read_film
 from pneumo_monai.settings import IntendedUse
+from tests.shared import manifest, shared_folder
 
 Film = NDArray[np.float32]
 
@@ -178,3 +182,24 @@ def test_a_file_that_is_no_gate_is_named(content: object, tmp_path: Path) -> Non
     torch.save(content, tmp_path / "gate.pt")
     with pytest.raises(BundleError, match=r"model\.path: .*gate\.pt is no gate\.pt"):
         Familiarity.load(tmp_path / "gate.pt", LIMITS)
+
+
+@pytest.mark.rsna
+@pytest.mark.parametrize("row", manifest(), ids=lambda row: row["file"])
+def test_the_shipped_gate_on_the_manifest_of_real_files(row: dict[str, str]) -> None:
+    bundle = Bundle(PACKAGED)
+    if bundle.contract.gate is None:
+        pytest.skip("the shipped bundle has no gate")
+    if row["expect"] != "analyse" and not row["file"].startswith(("leg-", "panoramic-")):
+        pytest.skip("not a matter of this check")
+    engine = Engine(bundle, torch.device("cpu"))
+    film = read_film(read_instance(shared_folder("dicom") / row["file"]))
+    assert engine.familiarity is not None
+    common = {"familiarity": engine.familiarity, "find_lungs": engine.find_lungs}
+    if row["expect"] == "analyse":
+        remark = check_picture(film, engine.find_lungs(film), intended_use=IntendedUse(), **common)
+        assert (remark is not None) is (row["file"] == "rsna-original-monochrome1.dcm")
+    else:
+        with pytest.raises(Refused) as caught:
+            check_picture(film, engine.find_lungs(film), intended_use=IntendedUse(), **common)
+        assert caught.value.reason is Reason.UNLIKE_CHEST
