@@ -234,8 +234,8 @@ def validate(
         prevalence=prevalence,
         films=films,
     )
-    for line in metrics["data"]["counts"].values():
-        typer.echo(line)
+    for name, line in metrics["data"]["counts"].items():
+        typer.echo(f"{name}: {line}")
     typer.echo(f"the page stands in {out / 'report.html'}")
 
 

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -39,8 +38,6 @@ CASES = "cases.csv"
 
 _PART = "site"
 _HELD_OUT = "of this site; whether the model was trained on any of them is not known here"
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -107,7 +104,6 @@ def validate(
     _check_classes(labels, [exam.label for exam in matched.exams], "that a file belongs to")
     stages = Reading(Engine(bundle, choose_device(device)), intended_use)
     readings, tally = _read(stages, matched.exams, group="studies" if table.of_studies else "films")
-    _log.info("%s", _files(found, matched, tally)["sum"])
     if not readings:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(tally.refused.items()))
         raise ConfigurationError(f"--data {data}: none of the films with a label could be read ({reasons or 'failed'})")
@@ -118,7 +114,7 @@ def validate(
     metrics = {
         **described_model(bundle),
         "held_out": _HELD_OUT,
-        "notes": notes_on(groups),
+        "notes": [*_loss(tally, len(readings)), *notes_on(groups)],
         "data": _described(table, found, matched, tally),
         **how_measured(groups, protocol),
         **with_curves(groups, protocol, _PART),
@@ -234,6 +230,17 @@ def _described(table: Labels, found: Found, matched: Matched, tally: _Tally) -> 
         "counts": {"files": files["sum"], "labels": labels},
         "not_read": {**files["refused"], **failed},
     }
+
+
+def _loss(tally: _Tally, measured: int) -> list[str]:
+    """Say that films are missing: which the service refuses is no accident, so the rest is another choice of films."""
+    if not (lost := len(tally.not_read)):
+        return []
+    positive = sum(label.target for label in tally.not_read)
+    return [
+        f"{lost} of {lost + measured} with a label ({positive} of them positive) were refused or failed: figures are of "
+        "the rest."
+    ]
 
 
 def _make_folder(out: Path) -> None:

@@ -59,6 +59,7 @@ def test_the_wheel_holds_what_a_service_needs_and_nothing_else(wheel: Path):
         f"{MODEL}/docs/README.md",
         f"{MODEL}/LICENSE",
         "pneumo_monai/web/status.html",
+        "pneumo_monai/evaluation/report.html",
         "pneumo_monai/py.typed",
         f"pneumo_monai-{VERSION}.dist-info/licenses/LICENSE",
         f"pneumo_monai-{VERSION}.dist-info/entry_points.txt",

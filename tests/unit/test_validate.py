@@ -1,6 +1,7 @@
 """`pneumo-monai validate` on drawn films: what is matched, refused, counted and written."""
 
 import csv
+import inspect
 import json
 import re
 import subprocess
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 
 from pneumo_monai.bundle import Bundle
+from pneumo_monai.cli import validate as command
 from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.evaluation.figures import PREVALENCE
 from pneumo_monai.evaluation.labels import read_labels
 from pneumo_monai.evaluation.validation import validate
 from pneumo_monai.uids import derive_uid
@@ -86,6 +89,7 @@ def test_films_are_found_at_every_depth_and_everything_is_counted(films: Path, b
     assert data["files"]["sum"] == "11 files = 5 analysed + 4 refused + 0 failed + 1 without a label + 1 repeated"
     assert data["labels"]["not_read"] == {"positive": 1, "negative": 1}
     assert (data["labels"]["without_file"], data["labels"]["repeated"]) == (1, 1)
+    assert metrics["notes"][0].startswith("2 of 7 with a label (1 of them positive) were refused or failed")
     figures = metrics["site"]["films"]["all"]
     assert (figures["exams"], figures["positive"], figures["persons"]) == (5, 2, 3)
     assert metrics["model"]["uid"] == bundle.identity.uid
@@ -214,15 +218,20 @@ def test_a_name_that_stands_for_two_files_is_an_error(films: Path, bundle: Bundl
         run(films, [{"file": f"IM{n:03d}", "label": n % 2} for n in range(3)], bundle)
 
 
+def test_the_command_assumes_the_prevalence_that_figures_do() -> None:
+    # The command line must start without what computes them.
+    assert inspect.signature(command).parameters["prevalence"].default == PREVALENCE
+
+
 def test_the_command_from_end_to_end(films: Path, bundle: Bundle, tmp_path: Path) -> None:
     rows = [{"SOPInstanceUID": uid("sop", n), "label": n % 2} for n in range(6)]
     labels, out = write_labels(tmp_path / "labels.csv", rows), tmp_path / "out"
     (tmp_path / "config.yaml").write_text(
         f"data_dir: {tmp_path / 'data'}\nmodel: {{path: {bundle.path}, device: cpu}}\n"
     )
-    command = [sys.executable, "-m", "pneumo_monai", "validate", "--data", films, "--labels", labels, "--out", out]
-    command += ["--config", tmp_path / "config.yaml", "--prevalence", "0.2"]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=280, check=False)
+    arguments = [sys.executable, "-m", "pneumo_monai", "validate", "--data", films, "--labels", labels, "--out", out]
+    arguments += ["--config", tmp_path / "config.yaml", "--prevalence", "0.2"]
+    done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     assert "7 files = 6 analysed + 1 refused + 0 failed" in done.stdout
     assert "report.html" in done.stdout
