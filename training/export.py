@@ -17,9 +17,10 @@ from training.assess import Assessment, assess
 from training.card import card
 from training.entry import start
 from training.evaluate import write_assessment
+from training.familiarity import GATE, read_result
 from training.metadata import contract, inference, metadata
 
-__all__ = ["MAX_WEIGHTS", "ExtraNetwork", "lung_network", "write_bundle"]
+__all__ = ["MAX_WEIGHTS", "ExtraNetwork", "gate_network", "lung_network", "write_bundle"]
 
 MAX_WEIGHTS = 50_000_000
 """Bytes that the weights of a bundle may have together."""
@@ -54,11 +55,15 @@ def export(
     name: Annotated[str, typer.Option(help="Name that reports will carry.")] = "pneumonia_resnet18",
     version: Annotated[str, typer.Option(help="Version of the model.")] = "0.1.0",
     changelog: Annotated[str, typer.Option(help="What is new in this version.")] = "First model.",
+    gate: Annotated[
+        Path | None, typer.Option(help="Result of training.familiarity with the run's lungs.pt; none: no such check.")
+    ] = None,
 ) -> None:
     """Measure a run on the persons it held out, and write its bundle with everything that was measured."""
     assessment = assess(run)
     write_assessment(run, assessment)
-    bundle = write_bundle(assessment, out, name=name, version=version, changelog=changelog)
+    extras = [gate_network(gate, assessment.films.lungs)] if gate else []
+    bundle = write_bundle(assessment, out, name=name, version=version, changelog=changelog, extras=extras)
     _log.info("%s %s, uid %s, stands in %s", bundle.name, bundle.version, bundle.identity.uid, out)
 
 
@@ -79,6 +84,20 @@ def lung_network(weights: Path) -> ExtraNetwork:
         raise ConfigurationError(
             f"{figures} is missing: a bundle says how well it finds the lungs; measure with training.segment"
         ) from None
+
+
+def gate_network(result: Path, lungs: Path | None) -> ExtraNetwork:
+    """Return the check of pictures that `training.familiarity` fitted to a run's segmentation.
+
+    Raises
+    ------
+    ConfigurationError
+        The run's films are whole, or the check was fitted to another segmentation.
+    """
+    if lungs is None:
+        raise ConfigurationError("--gate: the run reads whole films, and the check looks at where the lungs are")
+    described = read_result(result, lungs).model_dump(mode="json", exclude={"weights_sha256"})
+    return ExtraNetwork(key="gate", weights=result / GATE, described=described)
 
 
 def write_bundle(

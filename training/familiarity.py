@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -32,7 +31,7 @@ from training.entry import start
 from training.records import Exam, read_folders
 from training.split import Part, read_split
 
-__all__ = ["GATE", "add_to_bundle", "fit_state", "wilson"]
+__all__ = ["GATE", "fit_state", "read_result", "wilson"]
 
 GATE = Path("gate.pt")
 """The weights in the folder of a result, beside gate.json."""
@@ -128,13 +127,13 @@ def familiarity(
     (out / FIGURES).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def add_to_bundle(result: Path, bundle: Path) -> Gate:
-    """Copy a result's gate.pt into a bundle whose ``models/lungs.pt`` is there; return its part of the contract.
+def read_result(result: Path, lungs: Path) -> Gate:
+    """Return what a bundle says of a result's gate.pt.
 
     Raises
     ------
     ConfigurationError
-        The folder is no result, or was fitted with another segmentation.
+        The folder is no result, or was fitted with another segmentation than `lungs`.
     """
     try:
         figures = json.loads((result / FIGURES).read_text(encoding="utf-8"))
@@ -142,9 +141,8 @@ def add_to_bundle(result: Path, bundle: Path) -> Gate:
         fitted_with = figures["lungs_sha256"]
     except (OSError, KeyError, ValueError) as error:
         raise ConfigurationError(f"{result} is no result of training.familiarity: {error}") from error
-    if fitted_with != sha256_of(bundle / "models" / "lungs.pt"):
-        raise ConfigurationError(f"{result} was fitted with another lungs.pt; run training.familiarity with that one")
-    shutil.copyfile(result / GATE, bundle / "models" / GATE)
+    if fitted_with != sha256_of(lungs):
+        raise ConfigurationError(f"{result} was fitted with another lungs.pt; run training.familiarity with {lungs}")
     return gate
 
 

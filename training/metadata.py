@@ -200,7 +200,7 @@ def inference() -> dict[str, Any]:
         "describe": (
             "$lambda film: {'film': film.path.name, 'probability': film.finding and film.finding.probability, "
             "'present': film.finding and film.finding.present, 'refused': film.refused and str(film.refused), "
-            "'failed': film.failed}"
+            "'failed': film.failed, 'remarks': film.remarks}"
         ),
         "run": (
             "$Path(@output).write_text("

@@ -238,8 +238,8 @@ def _loss(tally: _Tally, measured: int) -> list[str]:
         return []
     positive = sum(label.target for label in tally.not_read)
     return [
-        f"{lost} of {lost + measured} with a label ({positive} of them positive) were refused or failed: figures are of "
-        "the rest."
+        f"{lost} of {lost + measured} with a label ({positive} of them positive) were refused or failed: figures are "
+        "of the rest."
     ]
 
 

@@ -14,7 +14,8 @@ from tests.bundles import write_random_bundle
 from tests.training.conftest import RECIPE, Challenge
 from training.corruptions import CORRUPTIONS
 from training.divide import divide
-from training.familiarity import add_to_bundle, familiarity, fit_state, wilson
+from training.export import gate_network
+from training.familiarity import GATE, familiarity, fit_state, read_result, wilson
 
 
 def lung_weights(path: Path, *, seed: int = 0) -> Path:
@@ -53,7 +54,13 @@ def test_from_drawn_films_to_a_gate_in_a_bundle(
 
     bundle = write_random_bundle(tmp_path / "bundle")
     (bundle / "models" / "lungs.pt").write_bytes(lungs.read_bytes())
-    gate = add_to_bundle(tmp_path / "gate", bundle)
+    gate = read_result(tmp_path / "gate", lungs)
+    extra = gate_network(tmp_path / "gate", lungs)
+    assert (extra.key, extra.weights) == ("gate", tmp_path / "gate" / GATE)
+    assert {"weights_sha256": gate.weights_sha256, **extra.described} == gate.model_dump(mode="json")
+    with pytest.raises(ConfigurationError, match="whole films"):
+        gate_network(tmp_path / "gate", None)
+    (bundle / "models" / GATE).write_bytes(extra.weights.read_bytes())
     file = bundle / "configs" / "metadata.json"
     metadata = json.loads(file.read_text())
     metadata["pneumo_monai"]["lungs"] = {"weights_sha256": sha256(lungs)}
@@ -62,11 +69,10 @@ def test_from_drawn_films_to_a_gate_in_a_bundle(
     loaded: Contract = Bundle(bundle).contract
     assert loaded.gate == gate
 
-    (bundle / "models" / "lungs.pt").write_bytes(lung_weights(tmp_path / "other.pt", seed=1).read_bytes())
     with pytest.raises(ConfigurationError, match=r"another lungs\.pt"):
-        add_to_bundle(tmp_path / "gate", bundle)
+        read_result(tmp_path / "gate", lung_weights(tmp_path / "other.pt", seed=1))
     with pytest.raises(ConfigurationError, match="is no result"):
-        add_to_bundle(tmp_path, bundle)
+        read_result(tmp_path, lungs)
 
 
 def test_a_fit_keeps_the_variance_and_weighs_every_folder_the_same() -> None:
