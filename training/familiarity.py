@@ -42,8 +42,8 @@ DIRECTIONS = 20
 """Directions in which chest films may differ. Fewer miss turned films, more know the training films by heart."""
 
 REFUSALS = 0.01
-"""Share of held-out films of each folder that the limits may refuse. With half of it two films of the smaller folder set
-the limit, and of films that stand on their head two in three passed."""
+"""Share of held-out films of each folder that the limits may refuse. With half of it two films of the smaller folder
+set the limit, and of films that stand on their head two in three passed."""
 
 FOLDS = 5
 
