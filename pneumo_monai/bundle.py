@@ -65,9 +65,13 @@ class Lungs(_Strict):
 
 
 class GateLimits(_Strict):
-    """What a picture may measure and still be a frontal chest film (`pneumo_monai.familiarity.Measures`)."""
+    """What a picture may measure and still be a frontal chest film (`pneumo_monai.familiarity.Measures`).
+
+    `turned` is None in bundles that were made before there was such a limit.
+    """
 
     distance: float = Field(gt=0.0)
+    turned: float | None = Field(default=None, gt=0.0)
     lung_share: float = Field(ge=0.0, le=1.0)
     undecided_share: float = Field(ge=0.0, le=1.0)
 
@@ -146,7 +150,7 @@ class Bundle:
         if self.contract.lungs:
             decision += self.contract.lungs.weights_sha256
         if self.contract.gate:
-            decision += self.contract.gate.model_dump_json(include={"weights_sha256", "limits"})
+            decision += self.contract.gate.model_dump_json(include={"weights_sha256", "limits"}, exclude_none=True)
         uid = derive_uid("model", self.contract.weights_sha256, decision)
         return ModelIdentity(name=self.name, version=self.version, uid=uid)
 

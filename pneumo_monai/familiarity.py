@@ -2,8 +2,11 @@
 
 A film is sketched in 16 x 16 pixels twice: how bright each is among the others, and how much of it is lung. Distances
 between sketches are measured along the directions in which chest films differ from each other (probabilistic principal
-components, Tipping and Bishop 1999), so that a large heart or an opaque lung is near and a leg is far. Two measures of
-the lung map alone stand beside the distance, because what has no lungs is no chest whatever else it looks like.
+components, Tipping and Bishop 1999), so that a large heart or an opaque lung is near and a leg is far. Beside the
+distance stands whether the sketch were nearer if it were turned: that tells a turned film, and much of what has no way
+up. Two measures are of the lung map alone, because what has no lungs is no chest whatever else it looks like.
+
+A film that is mirrored left to right cannot be told from one that is not: heart and stomach are too small in a sketch.
 
 Shape legend: S side of the square that the segmentation saw, F numbers of a sketch, K directions.
 """
@@ -44,6 +47,9 @@ class Measures(NamedTuple):
     ----------
     distance : float
         From the chest films that are known; about 1 for one of them.
+    turned : float
+        That distance divided by the least one of the same picture upside down or turned by 90, 180 or 270 degrees: far
+        below 1 for a chest film that stands upright.
     lung_share : float
         Share of the square that the segmentation calls lung.
     undecided_share : float
@@ -51,6 +57,7 @@ class Measures(NamedTuple):
     """
 
     distance: float
+    turned: float
     lung_share: float
     undecided_share: float
 
@@ -119,8 +126,11 @@ class Familiarity:
     def measure(self, fields: LungFields, rows: int, columns: int) -> Measures:
         """Measure a film of `rows` x `columns` pixels."""
         probability = fields.probability
+        drawn = sketch(fields, rows, columns)
+        upright, *turned = self.distances(np.stack([drawn, *_turned(drawn)]))
         return Measures(
-            distance=float(self.distances(sketch(fields, rows, columns)[None])[0]),
+            distance=float(upright),
+            turned=float(upright / min(turned)),
             lung_share=float((probability >= 0.5).mean()),
             undecided_share=float(((probability > 0.1) & (probability < 0.9)).mean()),
         )
@@ -136,7 +146,19 @@ class Familiarity:
             )
         if measures.distance > self.limits.distance:
             return f"its distance from chest films is {measures.distance:.1f}, the limit {self.limits.distance:.1f}"
+        if self.limits.turned is not None and measures.turned > self.limits.turned:
+            return (
+                f"turned, its distance from chest films would be {measures.distance / measures.turned:.1f} in place of "
+                f"{measures.distance:.1f}"
+            )
         return None
+
+
+def _turned(drawn: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return the sketches of the same picture turned by 90, 180 and 270 degrees and upside down."""
+    halves = drawn.reshape(2, _SIDE, _SIDE)
+    turns = [np.rot90(halves, quarters, axes=(1, 2)) for quarters in (1, 2, 3)]
+    return [turn.reshape(-1) for turn in (*turns, halves[:, ::-1])]
 
 
 def check_picture(

@@ -45,7 +45,7 @@ def add_gate(path: Path, *, distance: float) -> Path:
     metadata["pneumo_monai"]["lungs"] = {"weights_sha256": sha256(path / "models" / "lungs.pt")}
     metadata["pneumo_monai"]["gate"] = {
         "weights_sha256": sha256(path / "models" / "gate.pt"),
-        "limits": {"distance": distance, "lung_share": 0.0, "undecided_share": 1.0},
+        "limits": {"distance": distance, "turned": 1e9, "lung_share": 0.0, "undecided_share": 1.0},
     }
     file.write_text(json.dumps(metadata))
     return path

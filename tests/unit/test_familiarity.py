@@ -1,5 +1,6 @@
 """What a picture shows, whatever its header says: measures, limits, and what becomes of a film."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.shared import manifest, shared_folder
 
 Film = NDArray[np.float32]
 
-LIMITS = GateLimits(distance=3.0, lung_share=0.05, undecided_share=0.2)
+LIMITS = GateLimits(distance=3.0, turned=1.0, lung_share=0.05, undecided_share=0.2)
 
 
 class Dark(nn.Module):
@@ -120,18 +121,26 @@ def test_measures_of_a_film(known: Familiarity) -> None:
     film = chest(3)
     measures = known.measure(fields_of(film), *film.shape)
     assert measures.distance < LIMITS.distance
+    assert measures.turned < 0.5
     assert measures.lung_share == pytest.approx(0.26, abs=0.06)
     assert 0.0 <= measures.undecided_share < 0.2
     assert known.objection(measures) is None
 
 
+@pytest.mark.parametrize("turn", [lambda f: f[::-1], lambda f: f.T, lambda f: np.rot90(f, 3), lambda f: f[::-1, ::-1]])
+def test_a_turned_film_would_be_nearer_if_it_stood_upright(known: Familiarity, turn: Callable[[Film], Film]) -> None:
+    film = np.ascontiguousarray(turn(chest(8)))
+    assert known.measure(fields_of(film), *film.shape).turned > 2.0
+
+
 @pytest.mark.parametrize(
     ("measures", "why"),
     [
-        (Measures(1.0, 0.02, 0.0), "2.0% of it is lung, at least 5.0% is expected"),
-        (Measures(1.0, 0.3, 0.25), "of 25.0% it cannot be told whether it is lung, at most 20.0% is expected"),
-        (Measures(4.25, 0.3, 0.1), "its distance from chest films is 4.2, the limit 3.0"),
-        (Measures(3.0, 0.05, 0.2), None),
+        (Measures(1.0, 0.2, 0.02, 0.0), "2.0% of it is lung, at least 5.0% is expected"),
+        (Measures(1.0, 0.2, 0.3, 0.25), "of 25.0% it cannot be told whether it is lung, at most 20.0% is expected"),
+        (Measures(4.25, 0.2, 0.3, 0.1), "its distance from chest films is 4.2, the limit 3.0"),
+        (Measures(2.5, 2.0, 0.3, 0.1), "turned, its distance from chest films would be 1.2 in place of 2.5"),
+        (Measures(3.0, 1.0, 0.05, 0.2), None),
     ],
 )
 def test_an_objection_says_what_was_measured(known: Familiarity, measures: Measures, why: str | None) -> None:
