@@ -1,18 +1,22 @@
-"""Results on films made here: findings with a region, refusals and retractions."""
+"""Results of each kind on films made here, with pictures."""
 
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from pneumo_monai.errors import Reason
-from pneumo_monai.findings import FilmRefusal, RetractionCause, StudyFindings, StudyRefusal, StudyRetraction
+from pneumo_monai.findings import StudyFindings
+from pneumo_monai.forms import Form
+from pneumo_monai.report.documents import BUILDERS
+from pneumo_monai.report.encode import encode
 from pneumo_monai.report.result import Result
-from tests.reports import MODEL, OPERATING_POINT, find_on, result_on
+from tests.reports import find_on, refuse, result_on, retract
 
-__all__ = ["LUNGS", "OUTCOMES", "find_in_lungs", "pictures_of", "refuse", "result_of", "retract"]
+__all__ = ["LUNGS", "OUTCOMES", "find_in_lungs", "pictures_of", "result_of", "sent_before"]
 
 LUNGS = np.zeros((224, 224), dtype=np.bool_)
 LUNGS[40:190, 45:105] = True
@@ -27,34 +31,11 @@ def find_in_lungs(*films: Dataset, probability: float = 0.8) -> StudyFindings:
     return replace(findings, films=tuple(replace(film, lungs=LUNGS) for film in findings.films))
 
 
-def refuse(*films: Dataset, reason: Reason = Reason.VIEW, detail: str = "View Position is 'LL'") -> StudyRefusal:
-    """Refuse every film of a study."""
-    refusals = (FilmRefusal(sop_instance_uid=str(film.SOPInstanceUID), reason=reason, detail=detail) for film in films)
-    return StudyRefusal(
-        study_instance_uid=str(films[0].StudyInstanceUID),
-        films=tuple(sorted(refusals, key=lambda refusal: refusal.sop_instance_uid)),
-        model=MODEL,
-        operating_point=OPERATING_POINT,
-    )
-
-
-def retract(*films: Dataset, cause: RetractionCause = RetractionCause.SAFETY) -> StudyRetraction:
-    """Withdraw the result of a study."""
-    return StudyRetraction(
-        study_instance_uid=str(films[0].StudyInstanceUID),
-        films=tuple(sorted(str(film.SOPInstanceUID) for film in films)),
-        cause=cause,
-        why="The films were those of another patient.",
-        model=MODEL,
-        operating_point=OPERATING_POINT,
-    )
-
-
 OUTCOMES = {
     "present": find_in_lungs,
     "absent": lambda *films: find_in_lungs(*films, probability=0.1),
-    "refused": refuse,
-    "retracted": retract,
+    "refused": lambda *films: refuse(films),
+    "retracted": lambda *films: retract(films),
 }
 """One maker of each kind of outcome."""
 
@@ -72,3 +53,11 @@ def pictures_of(*films: Dataset) -> dict[str, NDArray[np.float32]]:
 def result_of(kind: str, *films: Dataset, **more: Any) -> Result:
     """Make a result of a kind of `OUTCOMES`, with pictures of its films."""
     return result_on(films, OUTCOMES[kind](*films), **{"pictures": pictures_of(*films), **more})
+
+
+def sent_before(result: Result) -> dict[Form, list[Dataset]]:
+    """Make the instances of a result in every form, as a later revision is given them: read back, without pixels."""
+    return {
+        form: [dcmread(BytesIO(encode(instance)), stop_before_pixels=True) for instance in build(result)]
+        for form, build in BUILDERS.items()
+    }

@@ -1,26 +1,18 @@
-"""A result in words, for forms that people only look at: a headline, and what stands under it."""
+"""What a result says of one film in a few lines, for forms that people only look at."""
 
 from dataclasses import dataclass
 
-from pneumo_monai.findings import (
-    FilmFinding,
-    FilmRefusal,
-    OperatingPoint,
-    StudyFindings,
-    StudyRefusal,
-    StudyRetraction,
-    View,
-)
+from pneumo_monai.findings import FilmFinding, OperatingPoint, StudyFindings, StudyRefusal, StudyRetraction, View
 from pneumo_monai.report import codes
+from pneumo_monai.report.impression import CAUSES
+from pneumo_monai.report.reasons import CLAUSES
 from pneumo_monai.report.result import Result
-from pneumo_monai.report.wording import in_ascii, name_in_ascii, shown_probability
+from pneumo_monai.report.wording import as_sentence, in_ascii, name_in_ascii, shown_probability
 
-__all__ = ["BANNER", "FilmLines", "describe_film", "describe_limits", "describe_origin", "describe_study"]
+__all__ = ["BANNER", "FilmLines", "describe_film", "describe_origin"]
 
 BANNER = "RESEARCH USE ONLY. Not a medical device."
 """Burned into every picture: the capitals are read first."""
-
-_WITHDRAWN = "The former result no longer holds; do not use it."
 
 _FEWEST_DECIMALS, _MOST_DECIMALS = 4, 14
 
@@ -34,7 +26,7 @@ class FilmLines:
     headline : str
         The assessment, or that there is none.
     details : tuple of str
-        A sentence each: view and remarks, or the reason.
+        A sentence each: view, study and remarks, or why there is none.
     """
 
     headline: str
@@ -42,7 +34,7 @@ class FilmLines:
 
 
 def describe_film(result: Result, uid: str) -> FilmLines:
-    """Say what a result says of one of its films.
+    """Say what a result says of one of its films, named by its SOP Instance UID.
 
     Raises
     ------
@@ -54,36 +46,19 @@ def describe_film(result: Result, uid: str) -> FilmLines:
             finding = next(film for film in findings.films if film.sop_instance_uid == uid)
             return FilmLines(
                 headline=_assessed(finding, findings.operating_point),
-                details=(
-                    _view(finding.view),
-                    *([_study_assessment(findings)] if len(findings.films) > 1 else []),
-                    *map(in_ascii, finding.remarks),
-                ),
+                details=(_view(finding.view), *_study(findings), *map(in_ascii, finding.remarks)),
             )
         case StudyRefusal(films=refusals):
-            return _refused(next(film for film in refusals if film.sop_instance_uid == uid))
-        case StudyRetraction(why=why):
-            return FilmLines(headline="RESULT WITHDRAWN", details=(_WITHDRAWN, in_ascii(why)))
-
-
-def describe_study(result: Result) -> FilmLines:
-    """Say what a result says of its study, in plain language."""
-    match result.outcome:
-        case StudyFindings() as findings:
-            return FilmLines(
-                headline=_assessed(findings.highest, findings.operating_point),
-                details=(_study_assessment(findings), *map(in_ascii, findings.remarks)),
-            )
-        case StudyRefusal(films=refusals):
-            reasons = dict.fromkeys(line for film in refusals for line in _refused(film).details)
+            refusal = next(film for film in refusals if film.sop_instance_uid == uid)
+            because = CLAUSES[refusal.reason]
             return FilmLines(
                 headline="NOT ANALYSED",
-                details=("No film of this study was read; nothing is said about pneumonia.", *reasons),
+                details=(f"Because {because}.", as_sentence(refusal.detail, otherwise=because)),
             )
-        case StudyRetraction(why=why):
+        case StudyRetraction(why=why, cause=cause):
             return FilmLines(
                 headline="RESULT WITHDRAWN",
-                details=(_WITHDRAWN, in_ascii(why)),
+                details=(as_sentence(why, otherwise=CAUSES[cause]), "Do not use the earlier result."),
             )
 
 
@@ -95,19 +70,6 @@ def describe_origin(result: Result) -> tuple[str, ...]:
     if not isinstance(outcome, StudyFindings):
         return (origin,)
     return f"Operating point {in_ascii(str(outcome.operating_point))}.", origin
-
-
-def describe_limits(operating_point: OperatingPoint) -> tuple[str, ...]:
-    """Say what must not be read into a result: a sentence each."""
-    missed, false_alarms = (
-        round(100 * (1 - share)) for share in (operating_point.sensitivity, operating_point.specificity)
-    )
-    return (
-        "Made for frontal chest radiographs of adults; of anything else nothing is known.",
-        f"Of 100 films with pneumonia about {missed} were called absent, and of 100 without it about {false_alarms} "
-        "were called present, on the part of the data that the operating point was chosen on.",
-        "Absent does not exclude pneumonia, and present does not prove it. No person has verified this result.",
-    )
 
 
 def _assessed(finding: FilmFinding, operating_point: OperatingPoint) -> str:
@@ -122,16 +84,13 @@ def _assessment(finding: FilmFinding) -> str:
     return (codes.PRESENT if finding.present else codes.ABSENT).meaning.lower()
 
 
-def _study_assessment(findings: StudyFindings) -> str:
-    said = f"{codes.PNEUMONIA.meaning} is {_assessment(findings.highest)} in this study at the operating point"
-    count = len(findings.films)
-    return f"{said} (1 frontal film)." if count == 1 else f"{said} (the highest of {count} frontal films decides)."
+def _study(findings: StudyFindings) -> tuple[str, ...]:
+    """Say of a study of several films what is said of it: beside one film that would be lost."""
+    if (count := len(findings.films)) == 1:
+        return ()
+    said = f"{codes.PNEUMONIA.meaning} is {_assessment(findings.highest)} in this study"
+    return (f"{said}: the highest of {count} frontal films decides.",)
 
 
 def _view(view: View) -> str:
     return "View not stated." if view is View.NOT_STATED else f"View {view.value}."
-
-
-def _refused(refusal: FilmRefusal) -> FilmLines:
-    detail = in_ascii(refusal.detail)
-    return FilmLines(headline="NOT ANALYSED", details=(f"Reason: {detail[:1].upper()}{detail[1:].rstrip('.')}.",))

@@ -135,7 +135,7 @@ def _outline(result: Result, uid: str, region: NDArray[np.float64]) -> GraphicOb
         graphic_type=GraphicTypeValues.POLYLINE,
         graphic_data=region,
         units=AnnotationUnitsValues.PIXEL,
-        tracking_id=f"{codes.PNEUMONIA.meaning} on {uid}",
+        tracking_id=f"{codes.TRACKED}{uid}",
         tracking_uid=result.tracking_uid(uid, codes.PNEUMONIA.value),
     )
 

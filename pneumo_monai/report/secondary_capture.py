@@ -55,14 +55,12 @@ def build_secondary_captures(result: Result) -> Sequence[Dataset]:
     sequence of Dataset
         One instance for each film of the outcome that has a picture, in their order.
     """
-    return [
-        _build(result, uid, film)
-        for uid, film in zip(result.outcome.film_uids, result.films, strict=True)
-        if uid in result.pictures
-    ]
+    known = result.known_references()
+    return [_build(result, uid, known.get(uid)) for uid in result.outcome.film_uids if uid in result.pictures]
 
 
-def _build(result: Result, uid: str, film: Dataset) -> Dataset:
+def _build(result: Result, uid: str, reference: Dataset | None) -> Dataset:
+    film = result.sources[uid]
     instance = begin_instance(result, Form.SECONDARY_CAPTURE, SecondaryCaptureImageStorage, uid)
     instance.Modality = "OT"
     place_series(film, instance)
@@ -72,25 +70,27 @@ def _build(result: Result, uid: str, film: Dataset) -> Dataset:
     instance.SecondaryCaptureDeviceManufacturer = MANUFACTURER
     instance.SecondaryCaptureDeviceManufacturerModelName = MODEL_NAME
     instance.SecondaryCaptureDeviceSoftwareVersions = SOFTWARE_VERSION
-    _derive(film, instance)
+    _derive(reference, instance)
+    _hand_on_loss(film, instance)
     _draw(np.asarray(draw_result(result, uid)), instance)
     stamp(instance, result, Form.SECONDARY_CAPTURE)
     instance.DateOfSecondaryCapture, instance.TimeOfSecondaryCapture = instance.ContentDate, instance.ContentTime
     return instance
 
 
-def _derive(film: Dataset, instance: Dataset) -> None:
+def _derive(reference: Dataset | None, instance: Dataset) -> None:
     """Say what it was made from and how (General Image, C.7.6.1)."""
     instance.ImageType = ["DERIVED", "SECONDARY"]
     instance.DerivationDescription = _DERIVATION
     instance.DerivationCodeSequence = [CodedConcept.from_code(SPATIAL_RESAMPLING)]
-    source = Dataset()
-    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = film.SOPClassUID, film.SOPInstanceUID
-    source.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(SOURCE_IMAGE)]
-    instance.SourceImageSequence = [source]
+    if reference is not None:
+        source = Dataset()
+        source.ReferencedSOPClassUID = reference.SOPClassUID
+        source.ReferencedSOPInstanceUID = reference.SOPInstanceUID
+        source.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(SOURCE_IMAGE)]
+        instance.SourceImageSequence = [source]
     instance.BurnedInAnnotation = "YES"
     instance.RecognizableVisualFeatures = "NO"
-    _hand_on_loss(film, instance)
 
 
 def _hand_on_loss(film: Dataset, instance: Dataset) -> None:

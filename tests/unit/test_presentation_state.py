@@ -15,8 +15,8 @@ from pneumo_monai.report.encode import encode
 from pneumo_monai.report.lines import BANNER
 from pneumo_monai.report.presentation_state import build_presentation_states
 from tests.films import gradient, make_film
-from tests.reports import read_back, result_on
-from tests.results import OUTCOMES, find_in_lungs, refuse, result_of
+from tests.reports import WHY, read_back, refuse, result_on
+from tests.results import OUTCOMES, find_in_lungs, result_of
 
 
 def state_on(film: Dataset, kind: str = "present") -> Dataset:
@@ -51,11 +51,10 @@ def test_the_region_is_drawn_with_its_label_where_the_finding_is_present(rows, c
     ("kind", "said"),
     [
         ("absent", "Pneumonia: absent, probability 0.1000"),
-        ("refused", "NOT ANALYSED. Reason: View Position is 'LL'."),
+        ("refused", "NOT ANALYSED. Because the header states a view that is not frontal. Odd."),
         (
             "retracted",
-            "RESULT WITHDRAWN. The former result no longer holds; do not use it. "
-            "The films were those of another patient.",
+            f"RESULT WITHDRAWN. {WHY} Do not use the earlier result.",
         ),
     ],
 )
@@ -102,7 +101,7 @@ def test_each_film_has_a_state_of_its_own():
 )
 def test_of_what_is_no_grey_film_there_is_none(attributes):
     film = make_film(**attributes)
-    assert build_presentation_states(result_on([film], refuse(film))) == []
+    assert build_presentation_states(result_on([film], refuse([film]))) == []
 
 
 def test_pixel_data_is_not_needed():
@@ -181,5 +180,5 @@ def test_pixels_keep_their_shape(attributes, ratio):
 
 def test_a_long_reason_is_cut_to_what_an_annotation_holds():
     film = make_film()
-    (state,) = build_presentation_states(result_on([film], refuse(film, detail="x" * 2000)))
+    (state,) = build_presentation_states(result_on([film], refuse([film], detail="x" * 2000)))
     assert len(words(read_back(state))[0]) == 1024

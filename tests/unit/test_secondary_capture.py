@@ -8,11 +8,11 @@ from pneumo_monai.findings import View
 from pneumo_monai.forms import Form
 from pneumo_monai.report.encode import encode
 from pneumo_monai.report.form_codes import SOURCE_IMAGE
-from pneumo_monai.report.lines import BANNER, describe_film, describe_limits, describe_origin, describe_study
+from pneumo_monai.report.lines import describe_film, describe_origin
 from pneumo_monai.report.picture import draw_film, draw_result
 from pneumo_monai.report.secondary_capture import build_secondary_captures
 from tests.films import make_film
-from tests.reports import OPERATING_POINT, find_on, read_back, result_on
+from tests.reports import WHY, find_on, read_back, result_on
 from tests.results import OUTCOMES, find_in_lungs, pictures_of, result_of
 
 
@@ -137,11 +137,10 @@ def test_the_words_of_a_finding():
     assert lines.headline == "Pneumonia: present, probability 0.8000"
     assert lines.details == (
         "View AP.",
-        "Pneumonia is present in this study at the operating point (the highest of 2 frontal films decides).",
+        "Pneumonia is present in this study: the highest of 2 frontal films decides.",
         "The patient is very young.",
     )
     assert describe_film(result, second.SOPInstanceUID).headline == "Pneumonia: absent, probability 0.1000"
-    assert describe_study(result).headline == lines.headline
     assert describe_origin(result) == (
         "Operating point balanced: present at probability 0.3500 or more; on the validation part sensitivity 0.820, "
         "specificity 0.710.",
@@ -158,17 +157,17 @@ def test_the_number_never_contradicts_the_word():
 def test_the_words_of_refusal_and_retraction():
     film = make_film()
     refused, retracted = (result_of(kind, film) for kind in ("refused", "retracted"))
-    assert describe_film(refused, film.SOPInstanceUID).details == ("Reason: View Position is 'LL'.",)
-    assert "nothing is said about pneumonia" in describe_study(refused).details[0]
-    assert describe_study(retracted).details[1] == "The films were those of another patient."
+    lines = describe_film(refused, film.SOPInstanceUID)
+    assert lines.headline == "NOT ANALYSED"
+    assert lines.details == ("Because the header states a view that is not frontal.", "Odd.")
+    lines = describe_film(retracted, film.SOPInstanceUID)
+    assert lines.headline == "RESULT WITHDRAWN"
+    assert lines.details == (WHY, "Do not use the earlier result.")
     for result in (refused, retracted):
-        assert describe_study(result).headline == describe_film(result, film.SOPInstanceUID).headline
         assert describe_origin(result) == ("Model A network 1.2.3; 2026-02-03 04:05:06 +0000; revision 1.",)
 
 
-def test_every_word_is_ascii_and_says_what_this_is_not():
-    assert "Not a medical device" in BANNER
-    limits = describe_limits(OPERATING_POINT)
-    assert all(line.isascii() and line.endswith(".") for line in limits)
-    assert "about 18 were called absent" in limits[1]
-    assert "about 29 were called present" in limits[1]
+def test_a_picture_of_what_cannot_be_referred_to_names_no_source():
+    film = make_film(SOPClassUID=None)
+    (picture,) = build_secondary_captures(result_of("refused", film))
+    assert "SourceImageSequence" not in picture
