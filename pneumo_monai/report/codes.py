@@ -1,7 +1,8 @@
 """Every code that a report is written with, under the template row or context group that it stands for (PS3.16).
 
 The designators are DCM, LN, SCT, UCUM, UMLS and RFC5646, all listed in PS3.16 table 8-1, and one of ours: nothing in
-DICOM's own terms, SNOMED CT, LOINC or RadLex says why software did not look at an image, or takes back a result.
+DICOM's own terms, SNOMED CT, LOINC or RadLex says from which probability software calls a finding present, why it did
+not look at an image, or takes back a result.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ from types import MappingProxyType
 from pydicom.sr.coding import Code
 
 from pneumo_monai.errors import Reason
-from pneumo_monai.report.reasons import CLAUSES
+from pneumo_monai.findings import RetractionCause
+from pneumo_monai.report.reasons import CAUSES, CLAUSES
 from pneumo_monai.uids import derive_uid
 
 __all__ = [
@@ -31,7 +33,6 @@ __all__ = [
     "DIGITAL_RADIOGRAPHY",
     "ENGLISH",
     "FAILED",
-    "FILMS",
     "FINDING",
     "FINDINGS",
     "IMAGE_LIBRARY",
@@ -47,12 +48,14 @@ __all__ = [
     "MEASUREMENT_GROUP",
     "MODALITY",
     "NOT_ANALYSED",
+    "NOT_ANALYSED_BECAUSE",
     "NOT_ATTEMPTED",
-    "NO_UNITS",
     "OBSERVER_TYPE",
+    "PERCENT",
     "PLAIN_CHEST_XRAY",
     "PNEUMONIA",
     "PRESENT",
+    "PRESENT_FROM",
     "PRIVATE_DESIGNATOR",
     "PRIVATE_SCHEME_NAME",
     "PRIVATE_SCHEME_UID",
@@ -62,16 +65,17 @@ __all__ = [
     "PROCESSING_EQUIPMENT",
     "QUALITATIVE_EVALUATIONS",
     "RADIOGRAPHIC_IMAGING",
-    "RESULT_WITHDRAWN",
     "SOURCE",
     "SUMMARY_OF_ANALYSES",
     "TRACKED",
     "TRACKING_IDENTIFIER",
     "TRACKING_UID",
+    "WITHDRAWN",
+    "WITHDRAWN_BECAUSE",
 ]
 
 # TID 1500 Measurement Report
-IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")  # row 1, CID 7021
+IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")  # row 1, CID 7021, of findings
 PROCEDURE_REPORTED = Code("121058", "DCM", "Procedure reported")  # row 4
 PLAIN_CHEST_XRAY = Code("399208008", "SCT", "Plain chest X-ray")  # row 4; more precise than CID 100, a baseline group
 IMAGING_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")  # row 4, CID 100
@@ -119,7 +123,7 @@ IMAGE_VIEW = Code("111031", "DCM", "Image View")  # an evaluation, free text
 
 # TID 300 Measurement
 PROBABILITY = Code("122157", "DCM", "Probability")  # row 1
-NO_UNITS = Code("1", "UCUM", "no units")  # row 1, CID 7181
+PERCENT = Code("%", "UCUM", "Percent")  # row 1, CID 7181
 
 # TID 4019 Algorithm Identification
 ALGORITHM_NAME = Code("111001", "DCM", "Algorithm Name")  # row 1
@@ -132,7 +136,9 @@ NOT_ATTEMPTED = Code("111225", "DCM", "Not Attempted")  # no film was read
 FAILED = Code("111224", "DCM", "Failed")  # films were read, and what was said of them does not hold
 
 # TID 2000 Basic Diagnostic Imaging Report
-DIAGNOSTIC_IMAGING_REPORT = Code("18748-4", "LN", "Diagnostic Imaging Report")  # row 1, CID 7000
+DIAGNOSTIC_IMAGING_REPORT = Code(
+    "18748-4", "LN", "Diagnostic Imaging Report"
+)  # row 1, CID 7000; and of a TID 1500 without findings
 IMPRESSIONS = Code("19005-8", "LN", "Impressions")  # row 6, CID 7001; what stands in it: IMPRESSION, CID 7002
 FINDINGS = Code("59776-5", "LN", "Findings")  # row 6, CID 7001; what stands in it: FINDING, CID 7002
 CURRENT_PROCEDURE_DESCRIPTIONS = Code("55111-9", "LN", "Current Procedure Descriptions")  # row 6, CID 7001
@@ -144,19 +150,21 @@ PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")  # CID 7005
 # Ours. PS3.3 C.12.1 Coding Scheme Identification Sequence (0008,0110) declares the designator where one is written.
 PRIVATE_DESIGNATOR = "99PNEUMO"
 PRIVATE_SCHEME_UID = derive_uid("coding-scheme")
-PRIVATE_SCHEME_NAME = "pneumo-monai: why a film has no result"
+PRIVATE_SCHEME_NAME = "pneumo-monai: operating point, and why a film has no result"
 
-RESULT_WITHDRAWN = Code("withdrawn", PRIVATE_DESIGNATOR, "Result withdrawn")  # TID 300 row 1, a count of films
+PRESENT_FROM = Code("present-from", PRIVATE_DESIGNATOR, "Pneumonia called present from")  # TID 300 row 1
+NOT_ANALYSED_BECAUSE = Code("not-analysed", PRIVATE_DESIGNATOR, "Not analysed, because")  # an evaluation's name
+WITHDRAWN_BECAUSE = Code("withdrawn", PRIVATE_DESIGNATOR, "Result withdrawn, because")  # an evaluation's name
 NOT_ANALYSED: Mapping[Reason, Code] = MappingProxyType(
     # Code Value is Short String: 16 characters.
-    {
-        reason: Code(reason.removesuffix("-content"), PRIVATE_DESIGNATOR, f"Not analysed: {clause}")
-        for reason, clause in CLAUSES.items()
-    }
-)  # TID 300 row 1, a count of films
-FILMS = Code("{film}", "UCUM", "films")  # their unit
+    {reason: Code(reason.removesuffix("-content"), PRIVATE_DESIGNATOR, clause) for reason, clause in CLAUSES.items()}
+)  # its value
+WITHDRAWN: Mapping[RetractionCause, Code] = MappingProxyType(
+    {cause: Code(cause.value, PRIVATE_DESIGNATOR, clause) for cause, clause in CAUSES.items()}
+)  # its value
 
 ALL: tuple[Code, ...] = (
     *(value for value in list(globals().values()) if isinstance(value, Code)),
     *NOT_ANALYSED.values(),
+    *WITHDRAWN.values(),
 )

@@ -22,8 +22,8 @@ from pneumo_monai.equipment import MANUFACTURER, MODEL_NAME
 from pneumo_monai.findings import Outcome, StudyFindings, StudyRefusal, StudyRetraction
 from pneumo_monai.report import codes
 from pneumo_monai.report.groups import Group, finding_group, text_item, unread_group
-from pneumo_monai.report.impression import CAUSES, impression
-from pneumo_monai.report.reasons import CLAUSES
+from pneumo_monai.report.impression import impression
+from pneumo_monai.report.reasons import CAUSES, CLAUSES
 from pneumo_monai.report.requests import procedure_reported
 from pneumo_monai.report.result import Result
 from pneumo_monai.report.wording import RESEARCH_USE, as_sentence, name_in_ascii
@@ -41,6 +41,10 @@ def measurement_report(result: Result, films: Mapping[str, Dataset]) -> Measurem
     Evaluations, stand whether films were analysed at all, the impression (the study's assessment is that of its highest
     film, and remarks on any film stand in it) and the research-use notice.
 
+    Findings are titled Imaging Measurement Report, by which viewers know that they have to draw outlines. Refusals and
+    retractions have none, and such a viewer would show nothing of them: they are titled as a report (CID 7021 is
+    extensible), and shown as text.
+
     Parameters
     ----------
     result : Result
@@ -52,7 +56,7 @@ def measurement_report(result: Result, films: Mapping[str, Dataset]) -> Measurem
     """
     outcome = result.outcome
     report = MeasurementReport(
-        title=codes.IMAGING_MEASUREMENT_REPORT,
+        title=codes.IMAGING_MEASUREMENT_REPORT if _is_read(outcome) else codes.DIAGNOSTIC_IMAGING_REPORT,
         observation_context=observer(result),
         procedure_reported=imaging_procedure(result),
         imaging_measurements=_groups(result, films),
@@ -65,6 +69,7 @@ def measurement_report(result: Result, films: Mapping[str, Dataset]) -> Measurem
     # TID 1500 is ordered: the library precedes the measurements.
     content.insert(len(content) - 1, _image_library(film for film in films.values() if film.Rows and film.Columns))
     content.append(container(codes.QUALITATIVE_EVALUATIONS, evaluations))
+    _separate(report[0])
     return report
 
 
@@ -107,10 +112,9 @@ def _groups(result: Result, films: Mapping[str, Dataset]) -> list[Group]:
                 unread_group(
                     result,
                     film.sop_instance_uid,
-                    films.get(film.sop_instance_uid),
                     status=codes.NOT_ATTEMPTED,
-                    label=codes.NOT_ANALYSED[film.reason],
-                    comments=[as_sentence(film.detail, otherwise=CLAUSES[film.reason])],
+                    because=(codes.NOT_ANALYSED_BECAUSE, codes.NOT_ANALYSED[film.reason]),
+                    comments=[as_sentence(film.detail, otherwise=CLAUSES[film.reason].capitalize())],
                 )
                 for film in refusals
             ]
@@ -119,13 +123,24 @@ def _groups(result: Result, films: Mapping[str, Dataset]) -> list[Group]:
                 unread_group(
                     result,
                     uid,
-                    films.get(uid),
                     status=codes.FAILED,
-                    label=codes.RESULT_WITHDRAWN,
-                    comments=[as_sentence(why, otherwise=CAUSES[cause])],
+                    because=(codes.WITHDRAWN_BECAUSE, codes.WITHDRAWN[cause]),
+                    comments=[as_sentence(why, otherwise=CAUSES[cause].capitalize())],
                 )
                 for uid in result.outcome.films
             ]
+
+
+def _is_read(outcome: Outcome) -> bool:
+    return isinstance(outcome, StudyFindings)
+
+
+def _separate(item: Dataset) -> None:
+    """Let each item of a container stand for itself: viewers run the text of continuous ones together."""
+    if item.ValueType == "CONTAINER":
+        item.ContinuityOfContent = "SEPARATE"
+    for child in item.get("ContentSequence", []):
+        _separate(child)
 
 
 def _status(outcome: Outcome) -> Code | None:

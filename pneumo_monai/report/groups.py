@@ -21,10 +21,10 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from pneumo_monai.findings import FilmFinding, OperatingPoint
-from pneumo_monai.region import film_frame, finding_region
+from pneumo_monai.region import finding_region
 from pneumo_monai.report import codes
 from pneumo_monai.report.result import Result
-from pneumo_monai.report.wording import in_ascii, name_in_ascii, shown_probability
+from pneumo_monai.report.wording import in_ascii, name_in_ascii, shown_percentage, shown_threshold
 
 __all__ = ["Group", "finding_group", "text_item", "unread_group"]
 
@@ -47,13 +47,18 @@ def finding_group(
     operating_point : OperatingPoint
         Which the assessment follows.
     """
-    probability = shown_probability(finding.probability, threshold=operating_point.threshold, present=finding.present)
+    probability = shown_percentage(finding.probability, threshold=operating_point.threshold, present=finding.present)
+    threshold = shown_threshold(operating_point.threshold, probability, present=finding.present)
     group = PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(result, finding.sop_instance_uid),
         referenced_region=_region(film, finding_region(finding)),
         finding_type=codes.PNEUMONIA,
         algorithm_id=_algorithm(result),
-        measurements=[Measurement(name=codes.PROBABILITY, value=probability, unit=codes.NO_UNITS)],
+        # Numbers are what viewers write beside an outline: without the second one the first says too little.
+        measurements=[
+            Measurement(name=codes.PROBABILITY, value=probability, unit=codes.PERCENT),
+            Measurement(name=codes.PRESENT_FROM, value=threshold, unit=codes.PERCENT),
+        ],
         qualitative_evaluations=[
             QualitativeEvaluation(name=codes.PNEUMONIA, value=codes.PRESENT if finding.present else codes.ABSENT)
         ],
@@ -65,9 +70,9 @@ def finding_group(
 
 
 def unread_group(
-    result: Result, uid: str, film: Dataset | None, *, status: Code, label: Code, comments: Sequence[str]
-) -> Group:
-    """Build the group of a film of which nothing is said: no finding, and the frame of the whole film for a region.
+    result: Result, uid: str, *, status: Code, because: tuple[Code, Code], comments: Sequence[str]
+) -> MeasurementsAndQualitativeEvaluations:
+    """Build the group of a film of which nothing is said: no finding, no measurement and no region.
 
     Parameters
     ----------
@@ -75,35 +80,22 @@ def unread_group(
         What the tree is of.
     uid : str
         SOP Instance UID of the film.
-    film : Dataset or None
-        SOP Class UID (0008,0016), SOP Instance UID (0008,0018), Rows (0028,0010) and Columns (0028,0011) of it, these
-        two 0 where they are not known. Without them, or with None, the group has no region.
     status : Code
         Of CID 6042.
-    label : Code
-        Why, as the name of a count of films: numbers are what viewers write beside an outline.
+    because : tuple of Code
+        Name and value of the evaluation that says why.
     comments : sequence of str
         Sentences in ASCII.
     """
-    tracking, algorithm, region = _tracking(result, uid), _algorithm(result), _frame(film)
-    measurements = [Measurement(name=label, value=1, unit=codes.FILMS)]
-    evaluations = [QualitativeEvaluation(name=codes.SUMMARY_OF_ANALYSES, value=status)]
-    group: Group
-    if region is None:
-        group = MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=tracking,
-            algorithm_id=algorithm,
-            measurements=measurements,
-            qualitative_evaluations=evaluations,
-        )
-    else:
-        group = PlanarROIMeasurementsAndQualitativeEvaluations(
-            tracking_identifier=tracking,
-            referenced_region=region,
-            algorithm_id=algorithm,
-            measurements=measurements,
-            qualitative_evaluations=evaluations,
-        )
+    name, value = because
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(result, uid),
+        algorithm_id=_algorithm(result),
+        qualitative_evaluations=[
+            QualitativeEvaluation(name=codes.SUMMARY_OF_ANALYSES, value=status),
+            QualitativeEvaluation(name=name, value=value),
+        ],
+    )
     group[0].ContentSequence.extend(text_item(codes.COMMENT, comment) for comment in comments)
     return group
 
@@ -111,17 +103,6 @@ def unread_group(
 def text_item(name: Code, value: str) -> TextContentItem:
     """Make a text that a container contains."""
     return TextContentItem(name=name, value=value, relationship_type=RelationshipTypeValues.CONTAINS)
-
-
-def _frame(film: Dataset | None) -> ImageRegion | None:
-    """Return the whole film as a region; None where nobody knows how large it is."""
-    if film is None or not (film.Rows and film.Columns):
-        return None
-    try:
-        return _region(film, film_frame(film.Rows, film.Columns))
-    except KeyError:
-        # highdicom looks the class up, and knows those of the standard alone.
-        return None
 
 
 def _region(film: Dataset, outline: NDArray[np.float64]) -> ImageRegion:

@@ -1,33 +1,28 @@
 """The impression: what a result says of a study, in plain language, and how far that can be relied on."""
 
 from collections import Counter
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from pneumo_monai.findings import (
     OperatingPoint,
     Outcome,
-    RetractionCause,
     StudyFindings,
     StudyRefusal,
     StudyRetraction,
 )
 from pneumo_monai.report import codes
-from pneumo_monai.report.reasons import CLAUSES
-from pneumo_monai.report.wording import RESEARCH_USE, as_sentence, in_ascii, shown_probability
-
-__all__ = ["CAUSES", "impression"]
-
-CAUSES: Mapping[RetractionCause, str] = MappingProxyType(
-    {
-        RetractionCause.SAFETY: "It is wrong and may harm the patient",
-        RetractionCause.QUALITY: "It should not have been made of these images",
-    }
+from pneumo_monai.report.reasons import CAUSES, CLAUSES
+from pneumo_monai.report.wording import (
+    RESEARCH_USE,
+    as_sentence,
+    in_ascii,
+    in_percent,
+    shown_percentage,
+    shown_threshold,
 )
-"""What a kind of retraction means to the reader of a report."""
+
+__all__ = ["impression"]
 
 _INTENDED_USE = "The model is meant for frontal chest films of adults, and no person has read this result."
-_MOST_DIGITS = 14
 
 
 def impression(outcome: Outcome) -> str:
@@ -52,24 +47,15 @@ def impression(outcome: Outcome) -> str:
 def _found(findings: StudyFindings) -> list[str]:
     highest, point = findings.highest, findings.operating_point
     assessment = codes.PRESENT if highest.present else codes.ABSENT
-    shown = shown_probability(highest.probability, threshold=point.threshold, present=highest.present)
+    shown = shown_percentage(highest.probability, threshold=point.threshold, present=highest.present)
     count = len(findings.films)
     of = "on the frontal film" if count == 1 else f"on that of {count} frontal films where it is highest"
-    threshold = _shown_threshold(point.threshold, shown, present=highest.present)
+    threshold = in_percent(shown_threshold(point.threshold, shown, present=highest.present))
     said = [
         f"{codes.PNEUMONIA.meaning}: {assessment.meaning.lower()}.",
-        f"Probability {shown:.{_MOST_DIGITS}f}".rstrip("0").rstrip(".")
-        + f" {of}; it is called present at {threshold} or more.",
+        f"Probability {in_percent(shown)} {of}; it is called present at {threshold} or more.",
     ]
     return said if highest.present else [*said, "That does not exclude pneumonia."]
-
-
-def _shown_threshold(threshold: float, shown: float, *, present: bool) -> str:
-    """Round the threshold for people, but not across the probability beside which it stands."""
-    for digits in range(4, _MOST_DIGITS):
-        if (shown >= round(threshold, digits)) is present:
-            return f"{threshold:.{digits}f}"
-    return f"{threshold:.{_MOST_DIGITS}f}"
 
 
 def _scored(point: OperatingPoint) -> str:
@@ -99,9 +85,9 @@ def _images(count: int) -> str:
 
 def _withdrawn(retraction: StudyRetraction) -> list[str]:
     model = in_ascii(f"{retraction.model.name} {retraction.model.version}")
-    why = as_sentence(retraction.why, otherwise=CAUSES[retraction.cause])
+    why = as_sentence(retraction.why, otherwise=CAUSES[retraction.cause].capitalize())
     return [
         f"The result of {model} is withdrawn, because: {why}",
-        f"{CAUSES[retraction.cause]}.",
+        f"{CAUSES[retraction.cause].capitalize()}.",
         "Do not use the earlier result: this says nothing about pneumonia, neither that it is present nor absent.",
     ]

@@ -4,17 +4,14 @@ from dataclasses import dataclass
 
 from pneumo_monai.findings import FilmFinding, OperatingPoint, StudyFindings, StudyRefusal, StudyRetraction, View
 from pneumo_monai.report import codes
-from pneumo_monai.report.impression import CAUSES
-from pneumo_monai.report.reasons import CLAUSES
+from pneumo_monai.report.reasons import CAUSES, CLAUSES
 from pneumo_monai.report.result import Result
-from pneumo_monai.report.wording import as_sentence, in_ascii, name_in_ascii, shown_probability
+from pneumo_monai.report.wording import as_sentence, in_ascii, in_percent, name_in_ascii, shown_percentage
 
 __all__ = ["BANNER", "FilmLines", "describe_film", "describe_origin"]
 
 BANNER = "RESEARCH USE ONLY. Not a medical device."
 """Burned into every picture: the capitals are read first."""
-
-_FEWEST_DECIMALS, _MOST_DECIMALS = 4, 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +55,7 @@ def describe_film(result: Result, uid: str) -> FilmLines:
         case StudyRetraction(why=why, cause=cause):
             return FilmLines(
                 headline="RESULT WITHDRAWN",
-                details=(as_sentence(why, otherwise=CAUSES[cause]), "Do not use the earlier result."),
+                details=(as_sentence(why, otherwise=CAUSES[cause].capitalize()), "Do not use the earlier result."),
             )
 
 
@@ -73,11 +70,8 @@ def describe_origin(result: Result) -> tuple[str, ...]:
 
 
 def _assessed(finding: FilmFinding, operating_point: OperatingPoint) -> str:
-    probability = shown_probability(finding.probability, threshold=operating_point.threshold, present=finding.present)
-    # As many decimals as rounding left, four at the least: never so few that the number contradicts the word.
-    whole, _, decimals = f"{probability:.{_MOST_DECIMALS}f}".rstrip("0").partition(".")
-    shown = f"{whole}.{decimals:0<{_FEWEST_DECIMALS}}"
-    return f"{codes.PNEUMONIA.meaning}: {_assessment(finding)}, probability {shown}"
+    shown = shown_percentage(finding.probability, threshold=operating_point.threshold, present=finding.present)
+    return f"{codes.PNEUMONIA.meaning}: {_assessment(finding)}, probability {in_percent(shown)}"
 
 
 def _assessment(finding: FilmFinding) -> str:

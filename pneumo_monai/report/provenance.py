@@ -11,13 +11,24 @@ from pneumo_monai.report.inheritance import inherit
 from pneumo_monai.report.result import Result
 from pneumo_monai.report.wording import name_in_ascii
 
-__all__ = ["SERIES_DESCRIPTION", "SERIES_NUMBERS", "stamp"]
+__all__ = ["SERIES_DESCRIPTIONS", "SERIES_NUMBERS", "stamp"]
 
 SERIES_NUMBERS = {form: 9001 + place for place, form in enumerate(Form)}
 """Series Number (0020,0011): beyond what modalities count to, so that viewers list results after the images."""
 
-SERIES_DESCRIPTION = "Pneumonia (research use), pneumo-monai"
-"""Series Description (0008,103E), what a viewer's list of series shows: the finding first, for lists are narrow."""
+_PARTS = {
+    Form.SR_COMPREHENSIVE_3D: "finding",
+    Form.SR_COMPREHENSIVE: "finding, 2D",
+    Form.SR_TEXT: "report, text",
+    Form.SECONDARY_CAPTURE: "picture",
+    Form.PRESENTATION_STATE: "outline",
+    Form.KEY_OBJECTS: "key films",
+    Form.PDF: "report, PDF",
+    Form.REJECTION_NOTE: "withdrawn",
+}
+SERIES_DESCRIPTIONS = {form: f"Pneumonia {part} (research use), {MANUFACTURER}" for form, part in _PARTS.items()}
+"""Series Description (0008,103E), what a viewer's list of series shows: what it is first, for lists are narrow and cut
+it after some twenty letters."""
 
 
 def stamp(instance: Dataset, result: Result, form: Form) -> None:
@@ -39,7 +50,7 @@ def stamp(instance: Dataset, result: Result, form: Form) -> None:
     instance.ManufacturerModelName = MODEL_NAME
     instance.SoftwareVersions = SOFTWARE_VERSION
     instance.SeriesNumber = SERIES_NUMBERS[form]
-    instance.SeriesDescription = SERIES_DESCRIPTION
+    instance.SeriesDescription = SERIES_DESCRIPTIONS[form]
     instance.ContentDate, instance.ContentTime = moment.strftime("%Y%m%d"), moment.strftime("%H%M%S.%f")
     instance.InstanceCreationDate, instance.InstanceCreationTime = instance.ContentDate, instance.ContentTime
     instance.TimezoneOffsetFromUTC = f"{moment:%z}"

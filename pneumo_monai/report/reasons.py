@@ -1,11 +1,12 @@
-"""Why a film was not analysed, in words that a radiologist understands."""
+"""Why a film was not analysed, or its result is withdrawn, in words that a radiologist understands."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from pneumo_monai.errors import Reason
+from pneumo_monai.findings import RetractionCause
 
-__all__ = ["CLAUSES"]
+__all__ = ["CAUSES", "CLAUSES"]
 
 CLAUSES: Mapping[Reason, str] = MappingProxyType(
     {
@@ -31,3 +32,11 @@ CLAUSES: Mapping[Reason, str] = MappingProxyType(
     }
 )
 """Reason to what follows "not analysed, because": at most 50 characters of ASCII, for viewers show it as a label."""
+
+CAUSES: Mapping[RetractionCause, str] = MappingProxyType(
+    {
+        RetractionCause.SAFETY: "it is wrong and may harm the patient",
+        RetractionCause.QUALITY: "it should not have been made of these images",
+    }
+)
+"""Kind of retraction to what follows "withdrawn, because"."""

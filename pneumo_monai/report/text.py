@@ -8,6 +8,7 @@ from pydicom.sr.coding import Code
 from pneumo_monai.attributes import items, text
 from pneumo_monai.errors import Broken
 from pneumo_monai.report import codes
+from pneumo_monai.report.wording import in_percent
 
 __all__ = ["as_text", "film_texts", "method_text"]
 
@@ -83,10 +84,9 @@ def _film(group: Dataset) -> Iterator[str]:
     ):
         if value := _value(group, code):
             yield _line(f"  {name}", value if code is codes.IMAGE_VIEW else value.lower())
-    for count in items(group, "ContentSequence"):
-        why = _first(count, "ConceptNameCodeSequence")
-        if text(why, "CodingSchemeDesignator") == codes.PRIVATE_DESIGNATOR:
-            yield _line("  Why", text(why, "CodeMeaning"))
+    for code in (codes.NOT_ANALYSED_BECAUSE, codes.WITHDRAWN_BECAUSE):
+        if why := _value(group, code):
+            yield _line("  Why", f"{code.meaning} {why}")
     for comment in _children(group, codes.COMMENT):
         yield _line(f"  {codes.COMMENT.meaning}", text(comment, "TextValue"))
 
@@ -119,7 +119,7 @@ def _value(item: Dataset, name: Code) -> str:
             case "CODE":
                 return text(_first(child, "ConceptCodeSequence"), "CodeMeaning")
             case "NUM":
-                return text(_first(child, "MeasuredValueSequence"), "NumericValue")
+                return in_percent(float(text(_first(child, "MeasuredValueSequence"), "NumericValue")))
             case "IMAGE":
                 return text(_first(child, "ReferencedSOPSequence"), "ReferencedSOPInstanceUID")
     return ""

@@ -40,7 +40,7 @@ def test_the_region_is_drawn_with_its_label_where_the_finding_is_present(rows, c
     assert np.reshape(outline.GraphicData, (-1, 2)) == pytest.approx(region, abs=1e-3)
     result = result_of("present", film)
     assert outline.TrackingUID == result.tracking_uid(film.SOPInstanceUID, codes.PNEUMONIA.value)
-    assert words(state) == ["Pneumonia: present, probability 0.8000", BANNER]
+    assert words(state) == ["Pneumonia: present, probability 80.00 %", BANNER]
     box = annotation.TextObjectSequence[0]
     (left, top), (right, bottom) = box.BoundingBoxTopLeftHandCorner, box.BoundingBoxBottomRightHandCorner
     assert 0 <= left < right <= columns
@@ -50,7 +50,7 @@ def test_the_region_is_drawn_with_its_label_where_the_finding_is_present(rows, c
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("absent", "Pneumonia: absent, probability 0.1000"),
+        ("absent", "Pneumonia: absent, probability 10.00 %"),
         ("refused", "NOT ANALYSED. Because the header states a view that is not frontal. Odd."),
         (
             "retracted",

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pneumo_monai.errors import Reason
 from pneumo_monai.findings import OperatingPoint, RetractionCause
-from pneumo_monai.report.impression import CAUSES, impression
+from pneumo_monai.report.impression import impression
+from pneumo_monai.report.reasons import CAUSES
 from pneumo_monai.report.reasons import CLAUSES
 from pneumo_monai.report.wording import RESEARCH_USE
 from tests.films import make_film
@@ -24,14 +25,14 @@ LIMITS = f"The model is meant for frontal chest films of adults, and no person h
 
 def test_a_positive_study():
     assert impression(find_on([FILM], [0.87654321])) == (
-        "Pneumonia: present. Probability 0.8765 on the frontal film; it is called present at 0.3500 or more. "
+        "Pneumonia: present. Probability 87.65 % on the frontal film; it is called present at 35.00 % or more. "
         f"{SCORED} {LIMITS}"
     )
 
 
 def test_a_negative_study():
     assert impression(find_on([FILM], [0.1])) == (
-        "Pneumonia: absent. Probability 0.1 on the frontal film; it is called present at 0.3500 or more. "
+        "Pneumonia: absent. Probability 10.00 % on the frontal film; it is called present at 35.00 % or more. "
         f"That does not exclude pneumonia. {SCORED} {LIMITS}"
     )
 
@@ -39,7 +40,7 @@ def test_a_negative_study():
 def test_the_highest_film_speaks_for_a_study_and_remarks_come_last():
     films = [make_film(), make_film(StudyInstanceUID=FILM.StudyInstanceUID)]
     said = impression(find_on(films, [0.2, 0.5], remarks=[("Age not stated.",)]))
-    assert said.startswith("Pneumonia: present. Probability 0.5 on that of 2 frontal films where it is highest;")
+    assert said.startswith("Pneumonia: present. Probability 50.00 % on that of 2 frontal films where it is highest;")
     assert said.endswith(f"{LIMITS} Age not stated.")
 
 
@@ -72,7 +73,7 @@ def test_every_reason_is_told_in_words(reason):
 @pytest.mark.parametrize("cause", RetractionCause)
 def test_a_withdrawn_result(cause):
     assert impression(retract([FILM], cause=cause)) == (
-        f"The result of A network 1.2.3 is withdrawn, because: {WHY} {CAUSES[cause]}. Do not use the earlier result: "
+        f"The result of A network 1.2.3 is withdrawn, because: {WHY} {CAUSES[cause].capitalize()}. Do not use the earlier result: "
         f"this says nothing about pneumonia, neither that it is present nor absent. {LIMITS}"
     )
 

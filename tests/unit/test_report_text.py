@@ -36,7 +36,7 @@ def test_a_report_reads_as_text():
     report = report_on(film, probabilities=[0.87654321], view=View.NOT_STATED)
     assert as_text(report) == "\n".join(
         [
-            "Pneumonia (research use), pneumo-monai",
+            "Pneumonia finding (research use), pneumo-monai",
             "",
             impression(find_on([film], [0.87654321])),
             "",
@@ -49,7 +49,7 @@ def test_a_report_reads_as_text():
             f"Film             {film.SOPInstanceUID}",
             "  View           view not stated",
             "  Pneumonia      present",
-            "  Probability    0.8765",
+            "  Probability    87.65 %",
         ]
     )
     assert as_text(read_back(report)) == as_text(report)
@@ -74,7 +74,9 @@ def test_all_forms_of_sr_say_the_same(outcome):
     (own,) = [place for place, line in enumerate(measured) if line.startswith("Report ")]
     assert len(measured) > 12
     for lines in (measured, alike, told):
-        del lines[own]
+        # The series is another, and so is the instance.
+        assert lines[0].startswith("Pneumonia ")
+        del lines[own], lines[0]
     assert measured == alike == told
 
 
@@ -84,14 +86,14 @@ def test_text_says_why_there_is_no_result():
     assert refused.splitlines()[-4:] == [
         f"Film             {film.SOPInstanceUID}",
         "  Analysis       not attempted",
-        "  Why            Not analysed: the header states a view that is not frontal",
+        "  Why            Not analysed, because the header states a view that is not frontal",
         "  Comment        It is 'LL'.",
     ]
     withdrawn = as_text(report_of(result_on([film], retract([film]))))
     assert withdrawn.splitlines()[-4:] == [
         f"Film             {film.SOPInstanceUID}",
         "  Analysis       failed",
-        "  Why            Result withdrawn",
+        "  Why            Result withdrawn, because it is wrong and may harm the patient",
         f"  Comment        {WHY}",
     ]
 

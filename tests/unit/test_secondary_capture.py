@@ -134,13 +134,13 @@ def test_the_words_of_a_finding():
     findings = find_on([first, second], [0.8, 0.1], view=View.AP, remarks=[("The patient is very young.",)])
     result = result_on([first, second], findings, revision=3)
     lines = describe_film(result, first.SOPInstanceUID)
-    assert lines.headline == "Pneumonia: present, probability 0.8000"
+    assert lines.headline == "Pneumonia: present, probability 80.00 %"
     assert lines.details == (
         "View AP.",
         "Pneumonia is present in this study: the highest of 2 frontal films decides.",
         "The patient is very young.",
     )
-    assert describe_film(result, second.SOPInstanceUID).headline == "Pneumonia: absent, probability 0.1000"
+    assert describe_film(result, second.SOPInstanceUID).headline == "Pneumonia: absent, probability 10.00 %"
     assert describe_origin(result) == (
         "Operating point balanced: present at probability 0.3500 or more; on the validation part sensitivity 0.820, "
         "specificity 0.710.",
@@ -151,7 +151,7 @@ def test_the_words_of_a_finding():
 def test_the_number_never_contradicts_the_word():
     film = make_film()
     result = result_on([film], find_on([film], [0.349999999]))
-    assert describe_film(result, film.SOPInstanceUID).headline == "Pneumonia: absent, probability 0.349999999"
+    assert describe_film(result, film.SOPInstanceUID).headline == "Pneumonia: absent, probability 34.9999999 %"
 
 
 def test_the_words_of_refusal_and_retraction():
