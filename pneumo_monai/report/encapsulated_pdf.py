@@ -10,7 +10,7 @@ from pneumo_monai.forms import Form
 from pneumo_monai.report.form_codes import CHEST_CAD_REPORT
 from pneumo_monai.report.instance import begin_instance
 from pneumo_monai.report.page import render_page
-from pneumo_monai.report.provenance import SERIES_DESCRIPTION, stamp
+from pneumo_monai.report.provenance import SERIES_DESCRIPTIONS, stamp
 from pneumo_monai.report.result import Result
 
 __all__ = ["build_encapsulated_pdf"]
@@ -37,7 +37,7 @@ def build_encapsulated_pdf(result: Result) -> Sequence[Dataset]:
     # No name is written on the page; a film that is shown on it may have one.
     instance.BurnedInAnnotation = "YES"
     instance.SourceInstanceSequence = [_reference(film) for film in result.known_references().values()]
-    instance.DocumentTitle = SERIES_DESCRIPTION
+    instance.DocumentTitle = SERIES_DESCRIPTIONS[Form.PDF]
     instance.ConceptNameCodeSequence = [CodedConcept.from_code(CHEST_CAD_REPORT)]
     instance.VerificationFlag = "UNVERIFIED"
     instance.MIMETypeOfEncapsulatedDocument = "application/pdf"

@@ -29,6 +29,7 @@ CLAUSES: Mapping[Reason, str] = MappingProxyType(
         Reason.UNPARSEABLE: "the header cannot be read",
         Reason.MISSING_IDENTITY: "the image lacks a DICOM identifier",
         Reason.CONFLICTING_CONTENT: "another image has the same identifier",
+        Reason.RETRACTED: "its former result was withdrawn",
     }
 )
 """Reason to what follows "not analysed, because": at most 50 characters of ASCII, for viewers show it as a label."""

@@ -37,7 +37,7 @@ def test_the_films_with_the_finding_are_of_interest():
     assert selected(document) == {("IMAGE", first.SOPInstanceUID)}
     assert document.ConceptNameCodeSequence[0] == form_codes.OF_INTEREST
     assert document.Modality == "KO"
-    assert description(document).startswith("Pneumonia: present. Probability 0.8 ")
+    assert description(document).startswith("Pneumonia: present. Probability 80.00 % ")
     assert RESEARCH_USE in description(document)
     (context,) = KeyObjectSelectionDocument.from_dataset(read_back(document)).content.get_observer_contexts()
     assert context.observer_identifying_attributes.uid == MODEL.uid

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from pneumo_monai.errors import Reason
 from pneumo_monai.findings import OperatingPoint, RetractionCause
 from pneumo_monai.report.impression import impression
-from pneumo_monai.report.reasons import CAUSES
-from pneumo_monai.report.reasons import CLAUSES
+from pneumo_monai.report.reasons import CAUSES, CLAUSES
 from pneumo_monai.report.wording import RESEARCH_USE
 from tests.films import make_film
 from tests.reports import MODEL, OPERATING_POINT, WHY, find_on, refuse, retract
@@ -73,7 +72,8 @@ def test_every_reason_is_told_in_words(reason):
 @pytest.mark.parametrize("cause", RetractionCause)
 def test_a_withdrawn_result(cause):
     assert impression(retract([FILM], cause=cause)) == (
-        f"The result of A network 1.2.3 is withdrawn, because: {WHY} {CAUSES[cause].capitalize()}. Do not use the earlier result: "
+        f"The result of A network 1.2.3 is withdrawn, because: {WHY} {CAUSES[cause].capitalize()}. "
+        "Do not use the earlier result: "
         f"this says nothing about pneumonia, neither that it is present nor absent. {LIMITS}"
     )
 

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from io import BytesIO
 
-import numpy as np
 import pytest
 from highdicom.sr import MeasurementReport, srread
 from pydicom.dataset import Dataset

@@ -143,7 +143,9 @@ def test_highest_film_decides_the_study():
     assert len({group.tracking_uid for _, group in found}) == 2
     evaluations = next(i for i in tree(report)[0].ContentSequence if i.name == codes.QUALITATIVE_EVALUATIONS)
     (impression,) = texts(evaluations, codes.IMPRESSION)
-    assert impression.startswith("Pneumonia: present. Probability 90.00 % on that of 2 frontal films where it is highest;")
+    assert impression.startswith(
+        "Pneumonia: present. Probability 90.00 % on that of 2 frontal films where it is highest;"
+    )
 
 
 def test_a_revision_keeps_series_and_tracking_and_names_its_predecessor():
@@ -285,7 +287,9 @@ def test_a_report_that_cannot_be_true_is_not_built():
     ],
 )
 def test_rounding_stays_on_its_side_of_the_operating_point(probability, threshold, shown):
-    assert shown_percentage(probability, threshold=threshold, present=probability >= threshold) == pytest.approx(shown, abs=1e-12)
+    assert shown_percentage(probability, threshold=threshold, present=probability >= threshold) == pytest.approx(
+        shown, abs=1e-12
+    )
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
