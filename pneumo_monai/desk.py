@@ -92,6 +92,7 @@ class Desk:
                 port=peer.port,
                 called_ae_title=peer.ae_title,
                 calling_ae_title=self._calling_ae_title,
+                tls=peer.tls,
             )
         except DeliveryError as error:
             self._note_failure(report, destination, str(error))

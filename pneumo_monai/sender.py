@@ -10,10 +10,12 @@ from pynetdicom import AE, _config
 from pynetdicom.association import Association
 from pynetdicom.status import code_to_category
 
+from pneumo_monai.connections import DestinationTls
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from pneumo_monai.errors import DeliveryError, Refused
+from pneumo_monai.errors import ConfigurationError, DeliveryError, Refused
 from pneumo_monai.instances import read_instance
 from pneumo_monai.spool import identify
+from pneumo_monai.tls import SecureChannel
 
 __all__ = ["send_files"]
 
@@ -24,8 +26,16 @@ _TIMEOUT_SECONDS = 30.0
 _PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 
-def send_files(files: Sequence[Path], *, host: str, port: int, called_ae_title: str, calling_ae_title: str) -> None:
-    """Send Part 10 files over one association.
+def send_files(
+    files: Sequence[Path],
+    *,
+    host: str,
+    port: int,
+    called_ae_title: str,
+    calling_ae_title: str,
+    tls: DestinationTls | None = None,
+) -> None:
+    """Send Part 10 files over one association, which is encrypted where `tls` says how.
 
     A file goes in the transfer syntax it is stored in. Where the peer takes only the other of the two plain ones, it is
     converted; nothing else is.
@@ -47,12 +57,18 @@ def send_files(files: Sequence[Path], *, host: str, port: int, called_ae_title: 
         for offered in _PLAIN if syntax in _PLAIN else (syntax,):
             entity.add_requested_context(sop_class, offered)
     try:
-        association = entity.associate(host, port, ae_title=called_ae_title)
+        secure = None if tls is None else SecureChannel(tls, host)
+    except ConfigurationError as error:  # a certificate that expired, or is being exchanged
+        raise DeliveryError(f"{peer}: {error}") from error
+    try:
+        tls_args = None if secure is None else (secure.context, secure.server_name)
+        association = entity.associate(host, port, ae_title=called_ae_title, tls_args=tls_args)
     except OSError as error:  # a name that does not resolve, among others
         raise DeliveryError(f"{peer} could not be reached ({error.strerror})") from error
     if not association.is_established:
         reason = "rejected the association" if association.is_rejected else "could not be reached"
-        raise DeliveryError(f"{peer} {reason}")
+        why = f" ({secure.failure})" if secure is not None and secure.failure else ""
+        raise DeliveryError(f"{peer} {reason}{why}")
     try:
         for file, meta in zip(files, metas, strict=True):
             _store(association, file, meta, peer)
