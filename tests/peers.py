@@ -22,8 +22,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from pneumo_monai.overview import StudyOverview, overview
-from pneumo_monai.records import Records, connect
+from pneumo_monai.records import Records
 from pneumo_monai.settings import Settings, load_settings
+from pneumo_monai.tables import connect
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 

@@ -42,6 +42,8 @@ class Result:
         SOP Instance UID to displayed values, (H, W) float32 in [0, 1], of the films that could be decoded.
     uid_root : str or None
         Root of the UIDs; None: 2.25.
+    recipient : str or None
+        The destination that its instances are for, when they are not the same for all; part of their identity.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class Result:
     superseded: Mapping[Form, Sequence[Dataset]] = field(default_factory=dict)
     pictures: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     uid_root: str | None = None
+    recipient: str | None = None
 
     def __post_init__(self) -> None:
         if self.revision < 1:
@@ -89,7 +92,7 @@ class Result:
 
     def instance_uid(self, form: Form, film: str | None = None) -> str:
         """Return the SOP Instance UID (0008,0018) of a form, or of its instance for one film."""
-        parts = ("instance", self.series_uid(form), str(self.revision), *([film] if film else []))
+        parts = ("instance", self.series_uid(form), str(self.revision), *filter(None, (film, self.recipient)))
         return derive_uid(*parts, root=self.uid_root)
 
     def tracking_uid(self, film: str, finding: str) -> str:

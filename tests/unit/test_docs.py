@@ -62,6 +62,8 @@ def _default(value: Any) -> str:
         return "must be set"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple) and value:
+        return f"[{', '.join(map(_default, value))}]"
     return {None: "null", (): "none"}.get(value, str(value))
 
 
