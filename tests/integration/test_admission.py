@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,6 +168,17 @@ def test_who_shows_no_certificate_or_a_foreign_one_is_not_heard(
         assert "a TLS handshake with 127.0.0.1 failed: peer did not return a certificate" in said
         assert "a TLS handshake with 127.0.0.1 failed: certificate verify failed, " in said
         assert "a TLS handshake with 127.0.0.1 failed: wrong version number" in said
+
+
+def test_half_a_handshake_holds_nobody_up(tmp_path: Path, certificates: Certificates, authority: Authority):
+    settings = tls(tmp_path, certificates, authority)
+    with listener(tmp_path, tls=settings, limits={"artim_timeout": 20}) as ours, ExitStack() as slow:
+        for _ in range(50):
+            connection = slow.enter_context(socket.create_connection(("127.0.0.1", ours.port)))
+            connection.sendall(b"\x16\x03\x01")
+        done = dcmtk("echoscu", *as_client(certificates["scanner"], authority), "127.0.0.1", ours.port)
+        assert done.returncode == 0, done.stderr
+        assert "TLS handshake" not in ours.log.read_text()
 
 
 def test_certificates_of_clients_can_be_waived(tmp_path: Path, certificates: Certificates, authority: Authority):
