@@ -64,8 +64,7 @@ class Delivery:
             ) as association:
                 self._send(slots, files, association)
         except DeliveryError as error:
-            for slot in slots:
-                self._wait(slot, str(error))
+            self._wait(str(error), *slots)
             raise
         return not self._waiting(study_instance_uid, revision, peer.name)
 
@@ -87,15 +86,15 @@ class Delivery:
         for slot in slots:
             if Form.REJECTION_NOTE in slot.alternatives and held is not None:
                 # It takes the old documents away: what supersedes them goes first, unless it is never taken.
-                self._wait(slot, f"waits for what supersedes the result: {held}")
+                self._wait(f"waits for what supersedes the result: {held}", slot)
                 continue
             try:
                 self._send_slot(slot, files, association)
             except NotAccepted as error:
-                self._wait(slot, str(error))
+                self._wait(str(error), slot)
             except DeliveryError as error:
                 held = str(error)
-                self._wait(slot, held)
+                self._wait(held, slot)
 
     def _send_slot(self, slot: DeliveryRecord, files: Mapping[Form, Sequence[Path]], association: StoragePeer) -> None:
         """Send the first alternative that is accepted.
@@ -129,14 +128,16 @@ class Delivery:
             passed.append(f"{form} not accepted")
         raise NotAccepted(f"{association.name}: {', '.join(passed)}")
 
-    def _wait(self, slot: DeliveryRecord, why: str) -> None:
-        if slot.detail != why:
+    def _wait(self, why: str, *slots: DeliveryRecord) -> None:
+        if news := [slot for slot in slots if slot.detail != why]:
             # Once, not at each attempt: an outage of a night has thousands.
+            first = news[0]
             _log.warning(
                 "revision %d of study %s waits for %s: %s",
-                slot.revision,
-                slot.study_instance_uid,
-                slot.destination,
+                first.revision,
+                first.study_instance_uid,
+                first.destination,
                 why,
             )
+        for slot in news:
             self._records.settle(slot, DeliveryState.PENDING, why)
