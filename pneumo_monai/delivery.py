@@ -60,6 +60,7 @@ class Delivery:
                 port=peer.port,
                 called_ae_title=peer.ae_title,
                 calling_ae_title=self._calling_ae_title,
+                tls=peer.tls,
             ) as association:
                 self._send(slots, files, association)
         except DeliveryError as error:

@@ -4,19 +4,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
+from pneumo_monai.connections import AETitle, DestinationTls, Limits, ListenerTls, Peer, Section
 from pneumo_monai.errors import Reason
 from pneumo_monai.forms import Form
 
 __all__ = ["NEVER_REPORTED", "Destination", "IntendedUse", "Ledger", "Listener", "Model", "Report", "Web"]
-
-
-def _ae_title(value: str) -> str:
-    title = value.strip()
-    if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
-        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash (PS3.5 6.2, VR AE)")
-    return title
 
 
 NEVER_REPORTED = frozenset(
@@ -66,17 +60,12 @@ def _uid_root(value: str | None) -> str | None:
     return value
 
 
-AETitle = Annotated[str, AfterValidator(_ae_title)]
 Host = Annotated[str, Field(min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 ListenPort = Annotated[int, Field(ge=0, le=65535)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Listener(_Section):
+class Listener(Section):
     """Where films are received."""
 
     ae_title: AETitle = "PNEUMO"
@@ -88,15 +77,20 @@ class Listener(_Section):
         allow_inf_nan=False,
         description="Seconds without a film after which an open association's study is reported.",
     )
+    peers: tuple[Peer, ...] = Field(default=(), description="Who may open an association; none: everybody.")
+    require_called_ae_title: bool = Field(default=False, description="Whether ae_title must be the one that is called.")
+    limits: Limits = Limits()
+    tls: ListenerTls | None = Field(default=None, description="null: connections are not encrypted.")
 
 
-class Destination(_Section):
+class Destination(Section):
     """A storage SCP that gets results, and in which forms."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="Name of the destination in status and logs.")
     ae_title: AETitle
     host: Host
     port: Port
+    tls: DestinationTls | None = Field(default=None, description="null: the connection is not encrypted.")
     forms: Annotated[tuple[tuple[Form, ...], ...], BeforeValidator(_forms)] = Field(
         default=((Form.SR_COMPREHENSIVE_3D,),),
         description="What is sent: of each inner list the first form that the destination accepts.",
@@ -114,7 +108,7 @@ class Destination(_Section):
     )
 
 
-class Report(_Section):
+class Report(Section):
     """What every result carries."""
 
     uid_root: Annotated[str | None, AfterValidator(_uid_root)] = Field(
@@ -122,14 +116,14 @@ class Report(_Section):
     )
 
 
-class Web(_Section):
+class Web(Section):
     """Where /health, /ready and the status page are served."""
 
     host: Host = "127.0.0.1"
     port: ListenPort = 8080
 
 
-class Model(_Section):
+class Model(Section):
     """Which bundle reads, and on what."""
 
     path: Path | None = Field(default=None, description="Folder of a MONAI Bundle; null: the one in the package.")
@@ -138,7 +132,7 @@ class Model(_Section):
     )
 
 
-class IntendedUse(_Section):
+class IntendedUse(Section):
     """For whom the model may read, and what becomes of other films: refused, or read with a remark in the report."""
 
     minimum_age: int = Field(default=18, ge=0, le=122, description="Years; 0: films of every age are read.")
@@ -154,7 +148,7 @@ class IntendedUse(_Section):
     )
 
 
-class Ledger(_Section):
+class Ledger(Section):
     """Where the durable state lives."""
 
     url: str | None = Field(

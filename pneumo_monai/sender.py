@@ -11,10 +11,12 @@ from pynetdicom import AE, _config
 from pynetdicom.association import Association
 from pynetdicom.status import code_to_category
 
+from pneumo_monai.connections import DestinationTls
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from pneumo_monai.errors import DeliveryError, NotAccepted, Refused
+from pneumo_monai.errors import ConfigurationError, DeliveryError, NotAccepted, Refused
 from pneumo_monai.instances import read_instance
 from pneumo_monai.spool import identify
+from pneumo_monai.tls import SecureChannel
 
 __all__ = ["StoragePeer", "calling_entity", "is_taken", "open_association", "proposed_syntaxes", "send_files"]
 
@@ -27,7 +29,15 @@ _SOP_CLASS_NOT_SUPPORTED = 0x0122
 """PS3.7 C.5.6; some peers accept every presentation context and say so only then."""
 
 
-def send_files(files: Sequence[Path], *, host: str, port: int, called_ae_title: str, calling_ae_title: str) -> None:
+def send_files(
+    files: Sequence[Path],
+    *,
+    host: str,
+    port: int,
+    called_ae_title: str,
+    calling_ae_title: str,
+    tls: DestinationTls | None = None,
+) -> None:
     """Send Part 10 files over one association.
 
     Raises
@@ -37,7 +47,7 @@ def send_files(files: Sequence[Path], *, host: str, port: int, called_ae_title: 
         Files before it were taken. The message names the peer and the status, no patient.
     """
     with open_association(
-        files, host=host, port=port, called_ae_title=called_ae_title, calling_ae_title=calling_ae_title
+        files, host=host, port=port, called_ae_title=called_ae_title, calling_ae_title=calling_ae_title, tls=tls
     ) as peer:
         for file in files:
             peer.store(file)
@@ -45,15 +55,21 @@ def send_files(files: Sequence[Path], *, host: str, port: int, called_ae_title: 
 
 @contextmanager
 def open_association(
-    files: Iterable[Path], *, host: str, port: int, called_ae_title: str, calling_ae_title: str
+    files: Iterable[Path],
+    *,
+    host: str,
+    port: int,
+    called_ae_title: str,
+    calling_ae_title: str,
+    tls: DestinationTls | None = None,
 ) -> Iterator["StoragePeer"]:
-    """Propose all that some Part 10 files need, and release the association at the end.
+    """Propose all that some Part 10 files need, and release the association at the end; `tls` encrypts it.
 
     Raises
     ------
     DeliveryError
-        No association, or a file that is none. A peer that accepts the association and none of its presentation
-        contexts is no error: it takes nothing.
+        No association, a certificate that cannot be used, or a file that is none. A peer that accepts the association
+        and none of its presentation contexts is no error: it takes nothing.
     """
     metas = {file: _file_meta(file) for file in files}
     entity = calling_entity(calling_ae_title)
@@ -63,13 +79,19 @@ def open_association(
         entity.add_requested_context(sop_class, proposed)
     name = f"{called_ae_title}@{host}:{port}"
     try:
-        association = entity.associate(host, port, ae_title=called_ae_title)
+        secure = None if tls is None else SecureChannel(tls, host)
+    except ConfigurationError as error:  # a certificate that expired, or is being exchanged
+        raise DeliveryError(f"{name}: {error}") from error
+    tls_args = None if secure is None else (secure.context, secure.server_name)
+    try:
+        association = entity.associate(host, port, ae_title=called_ae_title, tls_args=tls_args)
     except OSError as error:  # a name that does not resolve, among others
         raise DeliveryError(f"{name} could not be reached ({error.strerror})") from error
     # Where no context was accepted, pynetdicom aborts an association that the peer accepted.
     if not association.is_established and not association.rejected_contexts:
         reason = "rejected the association" if association.is_rejected else "could not be reached"
-        raise DeliveryError(f"{name} {reason}")
+        why = f" ({secure.failure})" if secure is not None and secure.failure else ""
+        raise DeliveryError(f"{name} {reason}{why}")
     try:
         yield StoragePeer(association, metas, name)
     finally:

@@ -7,6 +7,7 @@ from pneumo_monai.bundle import PACKAGED, Bundle
 from pneumo_monai.errors import Broken
 from pneumo_monai.notify import notify_ready
 from pneumo_monai.settings import Settings
+from pneumo_monai.tls import client_context
 
 __all__ = ["run_worker"]
 
@@ -28,11 +29,14 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
     Raises
     ------
     ConfigurationError
-        The model or the device is not what the settings promise.
+        The model, the device, or a certificate is not what the settings promise.
     Broken
         The graph ended by itself.
     """
     # Torch, MONAI and Holoscan take seconds to import: what is wrong with the settings is said before.
+    for number, destination in enumerate(settings.destinations):
+        if destination.tls is not None:
+            client_context(destination.tls, f"destinations[{number}].tls")
     bundle = Bundle(settings.model.path or PACKAGED)
 
     from pneumo_monai.delivery import Delivery

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from pneumo_monai.connections import Limits
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.forms import Form
 from pneumo_monai.settings import IntendedUse, Settings, load_intended_use, load_report, load_settings
@@ -44,13 +45,23 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
     settings = load(example[1])
     assert settings.model_dump() == {
         "data_dir": Path("/var/lib/pneumo-monai"),
-        "listener": {"ae_title": "PNEUMO", "host": "127.0.0.1", "port": 11112, "study_silence": 2.0},
+        "listener": {
+            "ae_title": "PNEUMO",
+            "host": "127.0.0.1",
+            "port": 11112,
+            "study_silence": 2.0,
+            "peers": (),
+            "require_called_ae_title": False,
+            "limits": Limits().model_dump(),
+            "tls": None,
+        },
         "destinations": (
             {
                 "name": "pacs",
                 "ae_title": "PACS",
                 "host": "127.0.0.1",
                 "port": 4242,
+                "tls": None,
                 "forms": (("sr-comprehensive-3d",),),
                 "not_analysed": ("age", "pixel-format", "too-large", "undecodable", "unlike-chest", "inverted"),
             },
@@ -98,6 +109,13 @@ def test_only_the_data_folder_must_be_set(load):
         ({"listener": {"port": "eleven"}}, "listener.port"),
         ({"listener": {"study_silence": 0}}, "listener.study_silence"),
         ({"listener": {"study_silence": float("inf")}}, "listener.study_silence"),
+        ({"listener": {"peers": [{"ae_title": "A", "addresses": ["10.0.0.1/8"]}]}}, "listener.peers[0].addresses[0]"),
+        ({"listener": {"peers": [{}]}}, "listener.peers[0]"),
+        ({"listener": {"limits": {"pdu_bytes": 0}}}, "listener.limits.pdu_bytes"),
+        ({"listener": {"limits": {"artim_timeout": 0}}}, "listener.limits.artim_timeout"),
+        ({"listener": {"tls": {"certificate": "a"}}}, "listener.tls.key"),
+        ({"listener": {"tls": {"certificate": "a", "key": "b"}}}, "listener.tls"),
+        ({"listener": {"tls": {"profile": "ssl3"}}}, "listener.tls.profile"),
         ({"web": {"port": 70_000}}, "web.port"),
         ({"model": {"device": "gpu"}}, "model.device"),
         ({"intended_use": {"minimum_age": -1}}, "intended_use.minimum_age"),
@@ -237,6 +255,16 @@ def test_the_environment_overrides_one_key_and_the_file_keeps_the_others(load, m
     monkeypatch.setenv("PNEUMO_MONAI_LISTENER__PORT", "11113")
     listener = load({"listener": {"ae_title": "FILE", "port": 5, "host": "0.0.0.0"}}).listener
     assert (listener.port, listener.ae_title, listener.host, listener.study_silence) == (11113, "FILE", "0.0.0.0", 2.0)
+
+
+def test_the_environment_overrides_one_file_of_tls(load, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PNEUMO_MONAI_LISTENER__TLS__KEY", "/run/credentials/key")
+    monkeypatch.setenv("PNEUMO_MONAI_LISTENER__PEERS", '[{"ae_title": "CT1", "addresses": ["10.1.0.0/16"]}]')
+    files = {"certificate": "/etc/a.pem", "key": "/etc/a.key", "authorities": "/etc/ca.pem"}
+    listener = load({"listener": {"tls": files}}).listener
+    assert listener.tls is not None
+    assert (listener.tls.key, listener.tls.certificate) == (Path("/run/credentials/key"), Path("/etc/a.pem"))
+    assert [peer.ae_title for peer in listener.peers] == ["CT1"]
 
 
 def test_the_environment_alone_is_enough(load, monkeypatch: pytest.MonkeyPatch):
