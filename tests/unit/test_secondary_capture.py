@@ -142,7 +142,7 @@ def test_the_words_of_a_finding():
     )
     assert describe_film(result, second.SOPInstanceUID).headline == "Pneumonia: absent, probability 10.00 %"
     assert describe_origin(result) == (
-        "Operating point balanced: present at probability 0.3500 or more; on the validation part sensitivity 0.820, "
+        "Operating point balanced: present at probability 35.00 % or more; on the validation part sensitivity 0.820, "
         "specificity 0.710.",
         "Model A network 1.2.3; 2026-02-03 04:05:06 +0000; revision 3.",
     )
