@@ -152,7 +152,7 @@ PRIVATE_DESIGNATOR = "99PNEUMO"
 PRIVATE_SCHEME_UID = derive_uid("coding-scheme")
 PRIVATE_SCHEME_NAME = "pneumo-monai: operating point, and why a film has no result"
 
-PRESENT_FROM = Code("present-from", PRIVATE_DESIGNATOR, "Pneumonia called present from")  # TID 300 row 1
+PRESENT_FROM = Code("present-from", PRIVATE_DESIGNATOR, "Present from")  # TID 300 row 1; short: labels are cut off
 NOT_ANALYSED_BECAUSE = Code("not-analysed", PRIVATE_DESIGNATOR, "Not analysed, because")  # an evaluation's name
 WITHDRAWN_BECAUSE = Code("withdrawn", PRIVATE_DESIGNATOR, "Result withdrawn, because")  # an evaluation's name
 NOT_ANALYSED: Mapping[Reason, Code] = MappingProxyType(

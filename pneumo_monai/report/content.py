@@ -28,7 +28,7 @@ from pneumo_monai.report.requests import procedure_reported
 from pneumo_monai.report.result import Result
 from pneumo_monai.report.wording import RESEARCH_USE, as_sentence, name_in_ascii
 
-__all__ = ["container", "imaging_procedure", "measurement_report", "observer"]
+__all__ = ["container", "imaging_procedure", "measurement_report", "observer", "separate"]
 
 _MODALITIES = {"CR": codes.COMPUTED_RADIOGRAPHY, "DX": codes.DIGITAL_RADIOGRAPHY}
 """Modality (0008,0060) to its code (CID 29); what is neither is radiography all the same, else it were not read."""
@@ -69,7 +69,7 @@ def measurement_report(result: Result, films: Mapping[str, Dataset]) -> Measurem
     # TID 1500 is ordered: the library precedes the measurements.
     content.insert(len(content) - 1, _image_library(film for film in films.values() if film.Rows and film.Columns))
     content.append(container(codes.QUALITATIVE_EVALUATIONS, evaluations))
-    _separate(report[0])
+    separate(report[0])
     return report
 
 
@@ -135,12 +135,12 @@ def _is_read(outcome: Outcome) -> bool:
     return isinstance(outcome, StudyFindings)
 
 
-def _separate(item: Dataset) -> None:
+def separate(item: Dataset) -> None:
     """Let each item of a container stand for itself: viewers run the text of continuous ones together."""
     if item.ValueType == "CONTAINER":
         item.ContinuityOfContent = "SEPARATE"
     for child in item.get("ContentSequence", []):
-        _separate(child)
+        separate(child)
 
 
 def _status(outcome: Outcome) -> Code | None:

@@ -18,7 +18,7 @@ from pydicom.uid import BasicTextSRStorage
 
 from pneumo_monai.forms import Form
 from pneumo_monai.report import codes
-from pneumo_monai.report.content import container, imaging_procedure, measurement_report, observer
+from pneumo_monai.report.content import container, imaging_procedure, measurement_report, observer, separate
 from pneumo_monai.report.groups import text_item
 from pneumo_monai.report.impression import impression
 from pneumo_monai.report.result import Result
@@ -80,6 +80,7 @@ def build_text_report(result: Result) -> Sequence[Dataset]:
             ),
         ]
     )
+    separate(root)
     # highdicom has no Basic Text SR; it is an Enhanced SR with no other content than this tree has.
     report = make_document(EnhancedSR, root, result, Form.SR_TEXT, films)
     report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = BasicTextSRStorage
