@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 INPUT ?=
 OUTPUT ?= demo-output
 
-.PHONY: install demo test check wheel clean help
+.PHONY: install demo test viewer-test check wheel clean help
 
 help:
 	@echo "make install   make .venv and install everything (runtime, training, tests)"
 	@echo "make demo      run the whole road on drawn phantoms; make demo INPUT=folder for real films"
 	@echo "make test      run the tests"
+	@echo "make viewer-test  look at results in OHIF; VIEWER_SCREENSHOTS=folder keeps what was seen"
 	@echo "make check     lint, format and type checks"
 	@echo "make wheel     build the wheel into dist/"
 	@echo "make clean     remove .venv and everything built"
@@ -30,6 +31,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+viewer-test: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/train.txt --editable '.[viewer]'
+	$(BIN)/python -m pytest -m viewer tests/viewer
 
 check: install
 	$(BIN)/ruff check .
