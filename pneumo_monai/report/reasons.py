@@ -16,7 +16,7 @@ CLAUSES: Mapping[Reason, str] = MappingProxyType(
         Reason.MODALITY: "the image is no plain radiograph",
         Reason.BODY_PART: "the header states another part than the chest",
         Reason.VIEW: "the header states a view that is not frontal",
-        Reason.AGE: "the header does not state the age of an adult",
+        Reason.AGE: "the header does not say the patient is an adult",
         Reason.FOR_PROCESSING: "the image is raw detector data",
         Reason.MULTIFRAME: "the image has several frames",
         Reason.COLOUR: "the image is not in shades of gray",

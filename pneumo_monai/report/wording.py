@@ -40,6 +40,7 @@ def as_sentence(text: str, *, otherwise: str) -> str:
         sentence = ""
     if not any(character.isalnum() for character in sentence):
         sentence = otherwise
+    sentence = sentence[:1].upper() + sentence[1:]
     return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
