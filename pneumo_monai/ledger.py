@@ -21,7 +21,7 @@ from pneumo_monai.logs import without_text
 from pneumo_monai.records import Records, connect
 from pneumo_monai.spool import Identity
 
-__all__ = ["Inbox", "Work", "prepare", "run_workflows"]
+__all__ = ["DELIVERIES_AT_ONCE", "DELIVERY_ATTEMPTS", "RETRY_SECONDS", "Inbox", "Work", "prepare", "run_workflows"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,11 +40,13 @@ _STUDIES_AT_ONCE = 4
 _ANALYSIS_ATTEMPTS = 9
 """Attempts at a study for which resources lack, with pauses that double from one second: four minutes."""
 
-_DELIVERIES_AT_ONCE = 16
+DELIVERIES_AT_ONCE = 16
 """Deliveries to one destination at once: some of them may wait for a peer that does not take them."""
 
-_RETRY_SECONDS = 5.0
-_DELIVERY_ATTEMPTS = 17_280
+RETRY_SECONDS = 5.0
+"""Pause between two attempts at a delivery."""
+
+DELIVERY_ATTEMPTS = 17_280
 """A day of attempts, one every five seconds."""
 
 
@@ -142,9 +144,9 @@ def _define_workflows(work: Work) -> None:
     @DBOS.step(
         name="deliver",
         retries_allowed=True,
-        interval_seconds=_RETRY_SECONDS,
+        interval_seconds=RETRY_SECONDS,
         backoff_rate=1.0,
-        max_attempts=_DELIVERY_ATTEMPTS,
+        max_attempts=DELIVERY_ATTEMPTS,
         should_retry=_is_retryable,
     )
     def deliver(report: str, destination: str) -> None:
@@ -216,7 +218,7 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         # A queue for each destination: one that is down delays no other.
         DBOS.register_queue(
             _delivery_queue(destination),
-            worker_concurrency=_DELIVERIES_AT_ONCE,
+            worker_concurrency=DELIVERIES_AT_ONCE,
             polling_interval_sec=_POLLING_SECONDS,
             on_conflict="always_update",
         )

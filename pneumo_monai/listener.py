@@ -42,7 +42,7 @@ from pneumo_monai.ledger import Inbox
 from pneumo_monai.settings import Listener as ListenerSettings
 from pneumo_monai.spool import Identity, Spool, identify
 
-__all__ = ["TRANSFER_SYNTAXES", "ListenerProcess"]
+__all__ = ["TRANSFER_SYNTAXES", "ListenerProcess", "accepting_entity"]
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +70,19 @@ _MAXIMUM_PDU_BYTES = 128 * 1024
 
 _MAXIMUM_ASSOCIATIONS = 64
 """Open at once; one more is rejected as a local limit exceeded (PS3.8 9.3.4), and its sender tries again."""
+
+
+def accepting_entity(ae_title: str) -> AE:
+    """Return the application entity that listens: what it accepts, its limits and its time-outs."""
+    entity = AE(ae_title=ae_title)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    entity.maximum_pdu_size = _MAXIMUM_PDU_BYTES
+    entity.maximum_associations = _MAXIMUM_ASSOCIATIONS
+    entity.add_supported_context(Verification)
+    for context in AllStoragePresentationContexts:
+        entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
+    return entity
 
 
 @dataclass
@@ -103,14 +116,7 @@ class ListenerProcess:
         self._stopping = threading.Event()
         self._server: ThreadedAssociationServer | None = None
         self._watch = threading.Thread(target=self._close_silent_studies, name="silence", daemon=True)
-        self._entity = AE(ae_title=settings.ae_title)
-        self._entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        self._entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        self._entity.maximum_pdu_size = _MAXIMUM_PDU_BYTES
-        self._entity.maximum_associations = _MAXIMUM_ASSOCIATIONS
-        self._entity.add_supported_context(Verification)
-        for context in AllStoragePresentationContexts:
-            self._entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
+        self._entity = accepting_entity(settings.ae_title)
 
     @property
     def port(self) -> int:

@@ -15,7 +15,7 @@ from pneumo_monai.errors import DeliveryError, Refused
 from pneumo_monai.instances import read_instance
 from pneumo_monai.spool import identify
 
-__all__ = ["send_files"]
+__all__ = ["calling_entity", "is_taken", "proposed_syntaxes", "send_files"]
 
 # Files are sent as they are stored, byte for byte, without decoding them.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -38,14 +38,11 @@ def send_files(files: Sequence[Path], *, host: str, port: int, called_ae_title: 
     """
     metas = [_file_meta(file) for file in files]
     peer = f"{called_ae_title}@{host}:{port}"
-    entity = AE(ae_title=calling_ae_title)
-    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_SECONDS
+    entity = calling_entity(calling_ae_title)
     for sop_class, syntax in sorted({(meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID) for meta in metas}):
         # One syntax a context: the peer then says of each whether it takes it.
-        for offered in _PLAIN if syntax in _PLAIN else (syntax,):
-            entity.add_requested_context(sop_class, offered)
+        for proposed in proposed_syntaxes(syntax):
+            entity.add_requested_context(sop_class, proposed)
     try:
         association = entity.associate(host, port, ae_title=called_ae_title)
     except OSError as error:  # a name that does not resolve, among others
@@ -58,6 +55,25 @@ def send_files(files: Sequence[Path], *, host: str, port: int, called_ae_title: 
             _store(association, file, meta, peer)
     finally:
         association.release()
+
+
+def calling_entity(ae_title: str) -> AE:
+    """Return the application entity that sends: how it names itself, and its time-outs."""
+    entity = AE(ae_title=ae_title)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_SECONDS
+    return entity
+
+
+def proposed_syntaxes(stored: UID) -> Sequence[UID]:
+    """Return the transfer syntaxes that are proposed for a file, given the one that it is stored in."""
+    return _PLAIN if stored in _PLAIN else (stored,)
+
+
+def is_taken(status: int) -> bool:
+    """Tell whether a peer that answers a C-STORE with this status has the file: success, or a warning."""
+    return code_to_category(status) in {"Success", "Warning"}
 
 
 def _file_meta(file: Path) -> FileMetaDataset:
@@ -103,5 +119,5 @@ def _store(association: Association, file: Path, meta: FileMetaDataset, peer: st
         raise DeliveryError(f"{peer} ended the association") from error
     if not status:
         raise DeliveryError(f"{peer} did not answer the C-STORE request")
-    if code_to_category(status.Status) not in {"Success", "Warning"}:
+    if not is_taken(status.Status):
         raise DeliveryError(f"{peer} answered status 0x{status.Status:04X}")

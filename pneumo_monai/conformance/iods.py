@@ -1,0 +1,107 @@
+"""The tables of annex A.A: each form's IOD by its modules."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from highdicom import _standard_utils as standard
+from pydicom.datadict import tag_for_keyword
+from pydicom.uid import UID
+
+from pneumo_monai.conformance.attributes_written import Attribute, attributes_of
+from pneumo_monai.conformance.observed import Path
+from pneumo_monai.conformance.samples import SCENES, instances
+from pneumo_monai.forms import Form
+from pneumo_monai.report.documents import BUILDERS
+
+__all__ = ["Module", "common_attributes", "extensions", "modules_of", "sop_classes", "specific_attributes"]
+
+_MODULE_WORDS = {"sop": "SOP", "sr": "SR", "sc": "SC", "voi": "VOI", "lut": "LUT", "icc": "ICC"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """A module and those of its attributes that are written, sequences before what is in them."""
+
+    name: str
+    attributes: Sequence[Attribute]
+
+
+def sop_classes(form: Form) -> tuple[UID, ...]:
+    """Return the SOP Classes that a form's instances have."""
+    found = {UID(str(item.SOPClassUID)): None for scene in SCENES for item in instances(scene).get(form, ())}
+    return tuple(found)
+
+
+@cache
+def _module_keys(form: Form) -> tuple[str, ...]:
+    """Return the modules of a form's IODs, mandatory ones first, in the order of PS3.3 annex A."""
+    modules = [
+        module
+        for sop_class in sop_classes(form)
+        for module in standard.get_iod_module_map()[standard.get_sop_class_iod_map()[sop_class]]
+    ]
+    # An attribute that several of them have stands with the one that cannot be absent.
+    return tuple(dict.fromkeys(module["key"] for module in sorted(modules, key=lambda module: module["usage"] != "M")))
+
+
+def _keywords(module: str) -> list[str]:
+    return [entry["keyword"] for entry in standard.get_module_attribute_map()[module] if not entry["path"]]
+
+
+def _home(form: Form, keyword: str) -> str | None:
+    return next((module for module in _module_keys(form) if keyword in _keywords(module)), None)
+
+
+def _name(module: str) -> str:
+    return " ".join(_MODULE_WORDS.get(word, word.capitalize()) for word in module.split("-"))
+
+
+def extensions(form: Form) -> tuple[Attribute, ...]:
+    """Return what a form writes at its top level beyond its IOD: a Standard Extended SOP Class (PS3.2 7.3)."""
+    return tuple(
+        attribute
+        for attribute in attributes_of(form)
+        if len(attribute.path) == 1 and _home(form, attribute.path[0]) is None
+    )
+
+
+def _in_order(attributes: Iterable[Attribute]) -> list[Attribute]:
+    def place(path: Path) -> list[tuple[int, str]]:
+        return [(tag_for_keyword(keyword) or 0, keyword) for keyword in path]
+
+    return sorted(attributes, key=lambda attribute: place(attribute.path))
+
+
+def _tops(form: Form) -> dict[str, list[Attribute]]:
+    """Return each attribute of the top level with what is in it."""
+    tops: dict[str, list[Attribute]] = {}
+    for attribute in _in_order(attributes_of(form)):
+        tops.setdefault(attribute.path[0], []).append(attribute)
+    return tops
+
+
+@cache
+def common_attributes() -> frozenset[str]:
+    """Return the attributes of the top level that every form writes alike, whatever is in them included."""
+    forms = [_tops(form) for form in BUILDERS]
+    return frozenset(
+        keyword
+        for keyword, written in forms[0].items()
+        if all(tops.get(keyword) == written for tops in forms) and len({_home(form, keyword) for form in BUILDERS}) == 1
+    )
+
+
+def specific_attributes(form: Form) -> frozenset[str]:
+    """Return the attributes of the top level that this form does not write as all others do."""
+    return frozenset(_tops(form)) - common_attributes()
+
+
+def modules_of(form: Form, keywords: frozenset[str]) -> Iterator[Module]:
+    """Yield the modules of a form's IOD that have some of these attributes of the top level."""
+    tops = _tops(form)
+    for module in _module_keys(form):
+        chosen = [keyword for keyword in _keywords(module) if keyword in keywords and _home(form, keyword) == module]
+        attributes = [attribute for keyword in dict.fromkeys(chosen) for attribute in tops[keyword]]
+        if attributes:
+            yield Module(name=_name(module), attributes=attributes)
