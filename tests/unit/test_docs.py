@@ -60,6 +60,8 @@ def settings_keys(model: type[BaseModel], path: str = "") -> Iterator[tuple[str,
 def _default(value: Any) -> str:
     if value is PydanticUndefined:
         return "must be set"
+    if isinstance(value, tuple) and value:
+        return f"[{', '.join(map(_default, value))}]"
     return {None: "null", (): "none"}.get(value, str(value))
 
 

@@ -9,11 +9,13 @@ import pytest
 import yaml
 
 from pneumo_monai.errors import ConfigurationError
-from pneumo_monai.settings import IntendedUse, Settings, load_intended_use, load_settings
+from pneumo_monai.forms import Form
+from pneumo_monai.settings import IntendedUse, Settings, load_intended_use, load_report, load_settings
 
 README = Path(__file__).parents[2] / "README.md"
 PASSWORD = "hunter2"
 PREFIX = "PNEUMO_MONAI_"
+PACS = {"name": "pacs", "ae_title": "PACS", "host": "h", "port": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,16 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
     assert settings.model_dump() == {
         "data_dir": Path("/var/lib/pneumo-monai"),
         "listener": {"ae_title": "PNEUMO", "host": "127.0.0.1", "port": 11112, "study_silence": 2.0},
-        "destinations": ({"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 4242},),
+        "destinations": (
+            {
+                "name": "pacs",
+                "ae_title": "PACS",
+                "host": "127.0.0.1",
+                "port": 4242,
+                "forms": (("sr-comprehensive-3d",),),
+                "not_analysed": ("age", "pixel-format", "too-large", "undecodable", "unlike-chest", "inverted"),
+            },
+        ),
         "web": {"host": "127.0.0.1", "port": 8080},
         "model": {"path": None, "device": "auto"},
         "intended_use": {
@@ -53,6 +64,7 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
             "unlike_chest": "refuse",
             "inverted": "flag",
         },
+        "report": {"uid_root": None},
         "ledger": {"url": None},
     }
     assert settings.ledger_url == "sqlite:////var/lib/pneumo-monai/ledger.sqlite"
@@ -97,6 +109,23 @@ def test_only_the_data_folder_must_be_set(load):
         ({"destinations": [{"name": "A b", "ae_title": "A", "host": "h", "port": 1}]}, "destinations[0].name"),
         ({"destinations": [{"name": "a", "ae_title": "A", "host": "h", "port": 1}] * 2}, "destinations"),
         ({"ledger": {"url": "ledger.sqlite"}}, "ledger.url"),
+        ({"destinations": [{**PACS, "forms": "sc"}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": []}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": ["sc"]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": [["sc"], []]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": [["hologram"]]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": [[["sc"]]]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": [["rejection-note"]]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": [["sc"], ["pdf", "sc"]]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "not_analysed": ["boredom"]}]}, "destinations[0].not_analysed[0]"),
+        ({"destinations": [{**PACS, "not_analysed": ["age", "own-result"]}]}, "destinations[0].not_analysed"),
+        ({"report": {"uid_root": ""}}, "report.uid_root"),
+        ({"report": {"uid_root": "1.2.826.0.1.3680043.10.99"}}, "report.uid_root"),
+        ({"report": {"uid_root": "1.2.03"}}, "report.uid_root"),
+        ({"report": {"uid_root": "1.40.3"}}, "report.uid_root"),
+        ({"report": {"uid_root": "3.2"}}, "report.uid_root"),
+        ({"report": {"uid_root": "1.2."}}, "report.uid_root"),
+        ({"report": {"uid_root": "2"}}, "report.uid_root"),
     ],
 )
 def test_an_error_names_its_key(load, tmp_path: Path, content: Any, key: str):
@@ -113,9 +142,39 @@ def test_every_error_of_a_file_is_named_at_once(load):
 
 
 def test_the_name_that_stands_twice_is_named(load):
-    pacs = {"name": "pacs", "ae_title": "PACS", "host": "h", "port": 1}
     with pytest.raises(ConfigurationError, match="'pacs' stands twice"):
-        load({"destinations": [pacs, {**pacs, "name": "other"}, pacs]})
+        load({"destinations": [PACS, {**PACS, "name": "other"}, PACS]})
+
+
+@pytest.mark.parametrize(
+    ("destination", "message"),
+    [
+        ({"forms": ["sc"]}, "is a list of lists, such as [[sr-comprehensive-3d, sr-comprehensive], [sc]]"),
+        (
+            {"forms": [["rejection-note"]]},
+            "there are sr-comprehensive-3d, sr-comprehensive, sr-text, sc, gsps, kos, pdf",
+        ),
+        ({"forms": [["sc"], ["sc"]]}, "sc stands twice"),
+        ({"not_analysed": ["retracted"]}, "retracted never makes a report"),
+    ],
+)
+def test_a_wrong_choice_of_forms_says_what_can_be_chosen(load, destination: Any, message: str):
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load({"destinations": [{**PACS, **destination}]})
+
+
+def test_a_destination_gets_its_forms_with_their_alternatives(load):
+    forms = [["sr-comprehensive-3d", "sr-comprehensive"], ["sc"]]
+    (destination,) = load({"destinations": [{**PACS, "forms": forms, "not_analysed": []}]}).destinations
+    assert destination.forms == ((Form.SR_COMPREHENSIVE_3D, Form.SR_COMPREHENSIVE), (Form.SECONDARY_CAPTURE,))
+    assert destination.not_analysed == ()
+
+
+@pytest.mark.parametrize("root", ["1.2.826.0.1.3680043.10.9", "2.999", "0.9.2342"])
+def test_an_institution_has_a_root_of_its_own(load, monkeypatch: pytest.MonkeyPatch, root: str):
+    assert load({"report": {"uid_root": root}}).report.uid_root == root
+    monkeypatch.setenv("PNEUMO_MONAI_REPORT__UID_ROOT", root)
+    assert load_report().uid_root == root
 
 
 @pytest.mark.parametrize(
