@@ -14,6 +14,9 @@ from pneumo_monai.forms import Form
 
 __all__ = ["Attribute", "attributes_of", "file_meta_attributes"]
 
+_GROUP_LENGTH = 0x00020000
+"""Of file meta information: it says nothing but how long the rest is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
@@ -100,11 +103,10 @@ def _see(
     observations: Observations, scene: Scene, changed: Factor | None, dataset: Dataset, vrs: dict[Path, str]
 ) -> None:
     for place, item in _items(dataset):
-        observations.see_place(scene, changed, place)
-        for element in item:
-            path = (*place, _name(element))
+        elements = {(*place, _name(element)): element for element in item if element.tag != _GROUP_LENGTH}
+        observations.see(scene, changed, place, ((path, _shown(element)) for path, element in elements.items()))
+        for path, element in elements.items():
             vrs.setdefault(path, element.VR)
-            observations.see(scene, changed, path, _shown(element))
 
 
 def _attribute(written: Observations, films: Observations, path: Path, vr: str) -> Attribute:

@@ -97,9 +97,9 @@ def _see(
     item: Dataset,
     path: Path = (),
 ) -> None:
-    observations.see_place(scene, changed, path)
-    for inner, child in _children(item, path):
-        observations.see(scene, changed, inner, _value(child))
+    children = list(_children(item, path))
+    observations.see(scene, changed, path, ((inner, _value(child)) for inner, child in children))
+    for inner, child in children:
         if kind := _kind(child):
             kinds.setdefault(inner, {}).setdefault(kind)
         _see(observations, kinds, scene, changed, child, inner)
@@ -154,16 +154,12 @@ def _item(seen: Observations, path: Path, kinds: tuple[str, ...]) -> ContentItem
 
 @cache
 def templates_of(form: Form) -> tuple[str, ...]:
-    """Return the identifiers of the templates that a form's trees name, the root's first: ``TID 1500``."""
-    found: dict[str, None] = {}
-
-    def walk(item: Dataset) -> None:
-        for template in items(item, "ContentTemplateSequence"):
-            found.setdefault(f"TID {text(template, 'TemplateIdentifier')}")
-        for child in items(item, "ContentSequence"):
-            walk(child)
-
-    for scene in SCENES:
-        for instance in instances(scene).get(form, ()):
-            walk(instance)
-    return tuple(found)
+    """Return the identifiers of the templates that the roots of a form's trees name: ``TID 1500``."""
+    return tuple(
+        dict.fromkeys(
+            f"TID {text(template, 'TemplateIdentifier')}"
+            for scene in SCENES
+            for instance in instances(scene).get(form, ())
+            for template in items(instance, "ContentTemplateSequence")
+        )
+    )

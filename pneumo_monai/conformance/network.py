@@ -6,6 +6,7 @@ from functools import cache
 
 from pydicom.uid import UID
 from pynetdicom import AE
+from pynetdicom import sop_class as sop_classes
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from pneumo_monai import statuses
@@ -18,6 +19,7 @@ __all__ = [
     "Proposal",
     "accepted_storage",
     "association_parameters",
+    "name_of",
     "proposals",
     "scp_statuses",
     "scu_statuses",
@@ -34,10 +36,17 @@ class Proposal:
     syntaxes: tuple[UID, ...]
 
 
+def name_of(sop_class: UID) -> str:
+    """Return the name of a SOP Class; of one that is newer than pydicom's dictionary, pynetdicom's keyword for it."""
+    if sop_class.name != sop_class:
+        return sop_class.name
+    return next(name for name, known in vars(sop_classes).items() if known == sop_class)
+
+
 def accepted_storage(entity: AE) -> Iterator[UID]:
     """Yield the storage SOP Classes that are accepted, by name; their transfer syntaxes are the same for each."""
     found = {UID(str(context.abstract_syntax)) for context in entity.supported_contexts} - {Verification}
-    yield from sorted(found, key=lambda sop_class: (sop_class.name.startswith("1."), sop_class.name))
+    yield from sorted(found, key=name_of)
 
 
 def association_parameters(entity: AE) -> Iterator[tuple[str, str]]:

@@ -50,14 +50,14 @@ class Presence:
     places: int
     present: int
     valued: int
+    repeated: bool
 
     def __str__(self) -> str:
-        """As PS3.2 abbreviates it; ``ANAP, VNAP``: absent in some places, empty in others."""
-        if self.valued == self.places:
-            return "ALWAYS"
+        """As PS3.2 abbreviates it, and ``1-n`` of what may stand several times in one place."""
         absent = "ANAP" if self.present < self.places else ""
         empty = "EMPTY" if self.valued == 0 else "VNAP" if self.valued < self.present else ""
-        return ", ".join(filter(None, (absent, empty)))
+        always = "" if absent or empty else "ALWAYS"
+        return ", ".join(filter(None, (always, absent, empty, "1-n" if self.repeated else "")))
 
 
 class Observations:
@@ -65,21 +65,21 @@ class Observations:
 
     def __init__(self) -> None:
         self._values: dict[tuple[Scene, Factor | None], dict[Path, list[str]]] = {}
-        self._places: dict[Path, int] = {}
+        self._counts: dict[Path, list[dict[Path, list[str]]]] = {}
         self._scenes: dict[Path, set[Scene]] = {}
         self._order: dict[Path, None] = {}
 
-    def see_place(self, scene: Scene, changed: Factor | None, place: Path) -> None:
-        """Note one place in which things may stand."""
-        self._values.setdefault((scene, changed), {})
+    def see(self, scene: Scene, changed: Factor | None, place: Path, found: Iterable[tuple[Path, str]]) -> None:
+        """Note one place, and the paths and values of what stands in it."""
+        values = self._values.setdefault((scene, changed), {})
+        here: dict[Path, list[str]] = {}
+        for path, value in found:
+            here.setdefault(path, []).append(value)
+            values.setdefault(path, []).append(value)
+            self._order.setdefault(path)
         if changed is None:
-            self._places[place] = self._places.get(place, 0) + 1
+            self._counts.setdefault(place, []).append(here)
             self._scenes.setdefault(place, set()).add(scene)
-
-    def see(self, scene: Scene, changed: Factor | None, path: Path, value: str) -> None:
-        """Note what stands at a path."""
-        self._values.setdefault((scene, changed), {}).setdefault(path, []).append(value)
-        self._order.setdefault(path)
 
     def __iter__(self) -> Iterator[Path]:
         """Every path, in the order in which it was first seen."""
@@ -110,11 +110,12 @@ class Observations:
 
     def presence(self, path: Path) -> Presence:
         """Return how often a path is there among the places where it might be."""
-        found = [values.get(path, ()) for (_, changed), values in self._values.items() if changed is None]
+        places = [here.get(path, []) for here in self._counts[path[:-1]]]
         return Presence(
-            places=self._places[path[:-1]],
-            present=sum(map(len, found)),
-            valued=sum(value != "" for values in found for value in values),
+            places=len(places),
+            present=sum(map(bool, places)),
+            valued=sum(map(any, places)),
+            repeated=any(len(values) > 1 for values in places),
         )
 
     def condition(self, path: Path) -> str:

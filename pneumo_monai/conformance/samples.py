@@ -17,7 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation
+from pydicom.uid import (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    SecondaryCaptureImageStorage,
+)
 
 from pneumo_monai.errors import Reason
 from pneumo_monai.findings import (
@@ -102,10 +106,6 @@ SCENES: tuple[Scene, ...] = (
     Scene(kind=Kind.NEGATIVE, states_all=False),
     Scene(kind=Kind.POSITIVE, films=2, remarked=True),
     Scene(kind=Kind.POSITIVE, revision=2),
-    Scene(kind=Kind.REFUSAL),
-    Scene(kind=Kind.REFUSAL, revision=2),
-    Scene(kind=Kind.RETRACTION, revision=2),
-    Scene(kind=Kind.RETRACTION, revision=2, cause=RetractionCause.QUALITY),
 )
 
 _ANALYSED_AT = datetime(2025, 3, 4, 5, 6, 7, 800900, tzinfo=UTC)
@@ -159,9 +159,9 @@ def _films(scene: Scene, changed: Factor | None) -> list[Dataset]:
         # In this order after the change as well.
         number = 200 + 10 * place + (changed is Factor.FILM_UIDS)
         film = Dataset()
-        film.SOPClassUID = _SOP_CLASSES[other]
+        film.SOPClassUID = _SOP_CLASSES[other] if scene.states_all else SecondaryCaptureImageStorage
         film.SOPInstanceUID, film.SeriesInstanceUID, film.StudyInstanceUID = f"2.25.{number}", f"2.25.9{number}", study
-        film.Modality = "CR" if other == 0 else "DX"
+        film.Modality = ("CR", "DX")[other] if scene.states_all else "RG"
         film.Rows, film.Columns = _ROWS_COLUMNS[other]
         film.SamplesPerPixel, film.PhotometricInterpretation = 1, ("MONOCHROME2", "MONOCHROME1")[other]
         film.BitsAllocated = film.BitsStored = 8

@@ -13,6 +13,7 @@ from pneumo_monai.conformance.markdown import table
 from pneumo_monai.conformance.network import (
     accepted_storage,
     association_parameters,
+    name_of,
     proposals,
     scp_statuses,
     scu_statuses,
@@ -98,7 +99,7 @@ def _count(form: Form, kind: Kind) -> str:
         return len(instances(scene).get(form, ()))
 
     counts = {scene.films: count(scene) for scene in SCENES if scene.kind is kind}
-    one = counts[1]
+    one = counts.get(1, 0)
     return f"{one} a film" if one and counts.get(2) == 2 * one else str(one or "-")
 
 
@@ -162,7 +163,7 @@ def accepted_table(receiving: AE) -> str:
     rows = []
     for sop_class in accepted_storage(receiving):
         reason = answer_to(sop_class)
-        rows.append((sop_class.name, sop_class, "read, if it is a chest film" if reason is None else f"`{reason}`"))
+        rows.append((name_of(sop_class), sop_class, "read, if it is a chest film" if reason is None else f"`{reason}`"))
     return table(("SOP Class", "UID", "then"), rows)
 
 
