@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pneumo_monai.errors import Reason
 from pneumo_monai.forms import Form
 
-__all__ = ["Destination", "IntendedUse", "Ledger", "Listener", "Model", "Report", "Web"]
+__all__ = ["NEVER_REPORTED", "Destination", "IntendedUse", "Ledger", "Listener", "Model", "Report", "Web"]
 
 
 def _ae_title(value: str) -> str:
@@ -19,7 +19,7 @@ def _ae_title(value: str) -> str:
     return title
 
 
-_NEVER_REPORTED = frozenset(
+NEVER_REPORTED = frozenset(
     {
         Reason.OWN_RESULT,
         Reason.NOT_AN_IMAGE,
@@ -52,7 +52,7 @@ def _forms(value: Any) -> Any:
 
 
 def _reported_reasons(value: tuple[Reason, ...]) -> tuple[Reason, ...]:
-    if never := [reason for reason in value if reason in _NEVER_REPORTED]:
+    if never := [reason for reason in value if reason in NEVER_REPORTED]:
         raise ValueError(f"{never[0]} never makes a report: take it out")
     return value
 

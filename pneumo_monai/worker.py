@@ -35,12 +35,15 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
     # Torch, MONAI and Holoscan take seconds to import: what is wrong with the settings is said before.
     bundle = Bundle(settings.model.path or PACKAGED)
 
+    from pneumo_monai.delivery import Delivery
     from pneumo_monai.desk import Desk
     from pneumo_monai.engine import Engine, choose_device
     from pneumo_monai.graph import ResidentGraph
     from pneumo_monai.ledger import prepare, run_workflows
     from pneumo_monai.reading import Reading
     from pneumo_monai.records import Records
+    from pneumo_monai.retraction import Reader
+    from pneumo_monai.revisions import Reporting
     from pneumo_monai.spool import Spool
 
     # The desk says once why a report waits; pynetdicom would say it at each attempt.
@@ -50,12 +53,16 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
     engine = Engine(bundle, choose_device(settings.model.device))
     engine.warm_up()
     _log.info("model %s %s reads on %s", bundle.name, bundle.version, engine.device)
-    graph = ResidentGraph(Reading(engine, settings.intended_use))
+    reporting = Reporting.to(settings.destinations, settings.report)
+    graph = ResidentGraph(Reading(engine, settings.intended_use, reporting))
+    records, spool = Records(prepare(settings.ledger_url)), Spool(settings.data_dir)
     desk = Desk(
-        records=Records(prepare(settings.ledger_url)),
-        spool=Spool(settings.data_dir),
+        records=records,
+        spool=spool,
         destinations=settings.destinations,
-        calling_ae_title=settings.listener.ae_title,
+        delivery=Delivery(records, spool, settings.listener.ae_title),
+        reporting=reporting,
+        reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
         read=graph.read,
     )
     with graph, run_workflows(settings.ledger_url, desk, slot=slot):

@@ -20,11 +20,14 @@ import pytest
 import yaml
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
 
 from pneumo_monai.overview import StudyOverview, overview
-from pneumo_monai.records import Records, connect
+from pneumo_monai.records import Records
 from pneumo_monai.settings import Settings, load_settings
+from pneumo_monai.tables import connect
 
+COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 
 
@@ -218,3 +221,46 @@ def write(film: Dataset, folder: Path) -> Path:
     path = folder / f"{film.SOPInstanceUID}.dcm"
     film.save_as(path, enforce_file_format=True)
     return path
+
+
+@dataclass
+class StorageScp:
+    """A storage SCP of the test's own: takes some SOP Classes, answers others with the statuses it is told."""
+
+    port: int
+    received: list[Dataset] = field(default_factory=list)
+    statuses: dict[str, int] = field(default_factory=dict)
+    """SOP Class UID to what is answered instead of success."""
+    associations: int = 0
+
+    @property
+    def classes(self) -> list[str]:
+        """SOP Class UIDs of what it keeps, in the order of receipt."""
+        return [str(dataset.SOPClassUID) for dataset in self.received]
+
+
+@contextmanager
+def storage_scp(*sop_classes: str, port: int | None = None) -> Iterator[StorageScp]:
+    """Run a peer that supports some SOP Classes only."""
+    peer = StorageScp(port or free_port())
+
+    def store(event: evt.Event) -> int:
+        status = peer.statuses.get(str(event.request.AffectedSOPClassUID), 0x0000)
+        if status == 0x0000:
+            peer.received.append(event.dataset)
+        return status
+
+    def count(_: evt.Event) -> None:
+        peer.associations += 1
+
+    entity = AE(ae_title="PEER")
+    entity.require_called_aet = True
+    for sop_class in sop_classes:
+        entity.add_supported_context(sop_class)
+    server = entity.start_server(
+        ("127.0.0.1", peer.port), block=False, evt_handlers=[(evt.EVT_C_STORE, store), (evt.EVT_REQUESTED, count)]
+    )
+    try:
+        yield peer
+    finally:
+        server.shutdown()

@@ -106,6 +106,9 @@ SCENES: tuple[Scene, ...] = (
     Scene(kind=Kind.NEGATIVE, states_all=False),
     Scene(kind=Kind.POSITIVE, films=2, remarked=True),
     Scene(kind=Kind.POSITIVE, revision=2),
+    Scene(kind=Kind.REFUSAL),
+    Scene(kind=Kind.RETRACTION, revision=2),
+    Scene(kind=Kind.RETRACTION, revision=2, cause=RetractionCause.QUALITY),
 )
 
 _ANALYSED_AT = datetime(2025, 3, 4, 5, 6, 7, 800900, tzinfo=UTC)

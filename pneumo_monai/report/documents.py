@@ -11,6 +11,7 @@ from pneumo_monai.forms import Form
 from pneumo_monai.report.encode import encode
 from pneumo_monai.report.result import Result
 from pneumo_monai.report.structured_report import build_structured_report
+from pneumo_monai.report.text_report import build_text_report
 
 __all__ = ["BUILDERS", "Document", "build_documents"]
 
@@ -18,6 +19,7 @@ BUILDERS: Mapping[Form, Callable[[Result], Sequence[Dataset]]] = MappingProxyTyp
     {
         Form.SR_COMPREHENSIVE_3D: partial(build_structured_report, form=Form.SR_COMPREHENSIVE_3D),
         Form.SR_COMPREHENSIVE: partial(build_structured_report, form=Form.SR_COMPREHENSIVE),
+        Form.SR_TEXT: build_text_report,
     }
 )
 """Form to what makes its instances; none where the form has nothing to say of a result."""

@@ -5,7 +5,6 @@ from pydicom.dataset import Dataset
 
 from pneumo_monai.attributes import text
 from pneumo_monai.equipment import MANUFACTURER, MODEL_NAME, SOFTWARE_VERSION
-from pneumo_monai.findings import ModelIdentity
 from pneumo_monai.forms import Form
 from pneumo_monai.report import codes
 from pneumo_monai.report.inheritance import inherit
@@ -45,7 +44,7 @@ def stamp(instance: Dataset, result: Result, form: Form) -> None:
     instance.InstanceCreationDate, instance.InstanceCreationTime = instance.ContentDate, instance.ContentTime
     instance.TimezoneOffsetFromUTC = f"{moment:%z}"
     _date_series(instance, next(iter(result.superseded.get(form, ())), None))
-    instance.ContributingEquipmentSequence = [_contribution(result.outcome.model)]
+    instance.ContributingEquipmentSequence = [_contribution(result)]
     inherit(result.films[0], instance)
 
 
@@ -59,13 +58,14 @@ def _date_series(instance: Dataset, predecessor: Dataset | None) -> None:
         instance.SeriesDate, instance.SeriesTime = text(dated, date), text(dated, time)
 
 
-def _contribution(model: ModelIdentity) -> ContributingEquipment:
+def _contribution(result: Result) -> ContributingEquipment:
     """Return the item of Contributing Equipment Sequence (0018,A001) that the tree's observer and algorithm repeat."""
+    model = result.outcome.model
     item = ContributingEquipment(
         manufacturer=MANUFACTURER,
         manufacturer_model_name=name_in_ascii(model.name),
         software_versions=name_in_ascii(model.version),
         purpose_of_reference=codes.PROCESSING_EQUIPMENT,
     )
-    item.DeviceUID = model.uid
+    item.DeviceUID = result.device_uid
     return item

@@ -2,7 +2,7 @@
 
 import unicodedata
 
-__all__ = ["RESEARCH_USE", "in_ascii", "name_in_ascii", "shown_probability"]
+__all__ = ["RESEARCH_USE", "as_sentence", "in_ascii", "name_in_ascii", "shown_probability"]
 
 RESEARCH_USE = "For research use only. Not a medical device."
 
@@ -22,6 +22,17 @@ def in_ascii(text: str) -> str:
     if not (words := " ".join(ascii_only.split())):
         raise ValueError("a text of the report has no letters that every character set holds")
     return words
+
+
+def as_sentence(text: str, *, otherwise: str) -> str:
+    """Return what a person wrote as a sentence of ASCII, with a full stop; `otherwise` where no word of it is left."""
+    try:
+        sentence = in_ascii(text)
+    except ValueError:
+        sentence = ""
+    if not any(character.isalnum() for character in sentence):
+        sentence = otherwise
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def name_in_ascii(name: str) -> str:

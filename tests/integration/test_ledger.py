@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pneumo_monai.entries import DeliveryState, FilmState
 from pneumo_monai.ledger import Inbox, prepare
-from pneumo_monai.records import DeliveryState, FilmState
 from pneumo_monai.spool import Identity
 from tests.peers import free_port, need, wait_until
 
@@ -99,12 +99,12 @@ def test_a_study_closed_twice_is_reported_once_and_delivered_everywhere(inbox: I
         report = wait_until("a report", lambda: inbox.records.latest_report(study))
         wait_until(
             "both destinations",
-            lambda: {d.state for d in inbox.records.deliveries([report.sop_instance_uid])} == {DeliveryState.DELIVERED},
+            lambda: {d.state for d in inbox.records.deliveries([study])} == {DeliveryState.DELIVERED},
         )
     assert calls(tmp_path).count(f"begin {study}") == 1
     assert [line for line in calls(tmp_path) if line.startswith("deliver")] == [
-        f"deliver {report.sop_instance_uid} good",
-        f"deliver {report.sop_instance_uid} flaky",
+        f"deliver {study} {report.revision} good",
+        f"deliver {study} {report.revision} flaky",
     ]
 
 
@@ -162,6 +162,6 @@ def test_a_worker_that_dies_between_its_answer_and_the_delivery_delivers_after_a
     report = inbox.records.latest_report(study)
     assert report is not None
     with working(url, tmp_path):
-        wait_until("delivered", lambda: inbox.records.undelivered(study) is None)
+        wait_until("delivered", lambda: not inbox.records.waiting())
     assert inbox.records.latest_report(study) == report
-    assert f"deliver {report.sop_instance_uid} good" in calls(tmp_path)
+    assert f"deliver {study} {report.revision} good" in calls(tmp_path)

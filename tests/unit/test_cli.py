@@ -137,8 +137,8 @@ def test_status_of_a_database_that_is_down_shows_no_password(run, config):
 
 
 def test_status_of_an_empty_ledger_is_json_too(run, config):
-    from pneumo_monai.records import connect
     from pneumo_monai.settings import load_settings
+    from pneumo_monai.tables import connect
 
     file = config()
     settings = load_settings(file)
