@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations, product
 
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
@@ -142,10 +142,18 @@ def condition_of(scenes: Iterable[Scene], among: Iterable[Scene]) -> str:
         No words are known for just these.
     """
     holds, possible = set(scenes), set(among)
+    known: dict[str, set[Scene]] = {}
     for (kinds, of), (when, circumstance) in product(_KINDS.items(), _CIRCUMSTANCES.items()):
-        if {scene for scene in possible if scene.kind in of and circumstance(scene)} == holds:
-            return ", ".join(filter(None, (kinds, when)))
-    raise LookupError(f"no words for scenes {[place for place, scene in enumerate(SCENES) if scene in holds]}")
+        words = ", ".join(filter(None, (kinds, when)))
+        found = {scene for scene in possible if scene.kind in of and circumstance(scene)}
+        if found == holds:
+            return words
+        if found and found < holds:
+            known[words] = found
+    either = [pair for pair in combinations(known, 2) if known[pair[0]] | known[pair[1]] == holds]
+    if not either:
+        raise LookupError(f"no words for scenes {[place for place, scene in enumerate(SCENES) if scene in holds]}")
+    return "; or ".join(min(either, key=lambda pair: len(pair[0] + pair[1])))
 
 
 def as_code(item: Dataset) -> Code | None:
