@@ -29,6 +29,7 @@ from pneumo_monai.tables import connect
 
 COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
+KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 
 
 def need(tool: str, package: str) -> str:
@@ -105,15 +106,19 @@ class Orthanc:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=10) as answer:
             return json.load(answer)
 
-    def reports(self, study_instance_uid: str | None = None) -> list[Dataset]:
-        """Return the Comprehensive 3D SRs it stores, in order of Instance Number."""
+    def instances(self, study_instance_uid: str | None = None) -> list[Dataset]:
+        """Return what it stores, of one study or of all, in order of Instance Number."""
         found = []
         for instance in self.get("/instances"):
             with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/instances/{instance}/file") as file:
                 dataset = dcmread(BytesIO(file.read()))
-            if dataset.SOPClassUID == COMPREHENSIVE_3D_SR and study_instance_uid in (None, dataset.StudyInstanceUID):
+            if study_instance_uid in (None, dataset.StudyInstanceUID):
                 found.append(dataset)
-        return sorted(found, key=lambda report: int(report.InstanceNumber))
+        return sorted(found, key=lambda instance: int(instance.InstanceNumber))
+
+    def reports(self, study_instance_uid: str | None = None) -> list[Dataset]:
+        """Return the Comprehensive 3D SRs among them."""
+        return [found for found in self.instances(study_instance_uid) if found.SOPClassUID == COMPREHENSIVE_3D_SR]
 
     def _answers(self) -> bool:
         try:

@@ -117,7 +117,11 @@ class Result:
         Broken
             A film lacks one of its UIDs, its Rows or its Columns, or belongs to another study.
         """
-        return [_reference(film, self.outcome.study_instance_uid) for film in self.films]
+        return [self.reference(uid) for uid in self.outcome.film_uids]
+
+    def reference(self, film: str) -> Dataset:
+        """Return what `references` returns of one film, named by its SOP Instance UID."""
+        return _reference(self.sources[film], self.outcome.study_instance_uid)
 
     def known_references(self) -> dict[str, Dataset]:
         """Return the same of those films alone that can be referred to, by SOP Instance UID.

@@ -25,12 +25,11 @@ from pneumo_monai.settings import Destination
 from pneumo_monai.spool import Spool
 from pneumo_monai.tables import connect
 from tests.films import make_film
-from tests.peers import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, StorageScp, storage_scp
+from tests.peers import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, KEY_OBJECTS, StorageScp, storage_scp
 from tests.reports import report_on
 
 STUDY = "1.2.3"
 BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
-KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 SR_3D, SR, TEXT, NOTE = Form.SR_COMPREHENSIVE_3D, Form.SR_COMPREHENSIVE, Form.SR_TEXT, Form.REJECTION_NOTE
 CLASSES = {SR_3D: COMPREHENSIVE_3D_SR, SR: COMPREHENSIVE_SR, TEXT: BASIC_TEXT_SR, NOTE: KEY_OBJECTS}
 
