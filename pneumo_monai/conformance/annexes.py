@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from pydicom.datadict import dictionary_description
+
 from pneumo_monai.conformance.attributes_written import Attribute, attributes_of, file_meta_attributes
 from pneumo_monai.conformance.content_tree import content_of
 from pneumo_monai.conformance.iods import common_attributes, extensions, modules_of, sop_classes, specific_attributes
@@ -154,7 +156,8 @@ def mapping_table() -> str:
     rows = []
     for (tag, name, path), of in sorted(forms.items(), key=lambda item: item[0][2][:-1] + item[0][:1]):
         kind = "Type 2" if path[0] in REQUIRED else "Type 3" if path[0] in OPTIONAL else ""
-        rows.append((f"{'>' * (len(path) - 1)} {name}", tag, kind, _names(of)))
+        place = " > ".join(dictionary_description(keyword) for keyword in path[:-1])
+        rows.append((f"{place} > {name}" if place else name, tag, kind, _names(of)))
     return table(("attribute", "tag", "written as", "in"), rows)
 
 

@@ -9,7 +9,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from pneumo_monai.conformance.observed import Observations, Path, as_code, made_of, show_code, shown_values
-from pneumo_monai.conformance.samples import SCENES, Factor, Scene, films_of, instances
+from pneumo_monai.conformance.samples import SCENES, Factor, Scene, films_of, instances, variations
 from pneumo_monai.forms import Form
 
 __all__ = ["Attribute", "attributes_of", "file_meta_attributes"]
@@ -91,7 +91,7 @@ def file_meta_attributes() -> tuple[Attribute, ...]:
 def _attributes(choose: Callable[[Mapping[Form, Sequence[Dataset]]], Sequence[Dataset]]) -> tuple[Attribute, ...]:
     written, films, vrs = Observations(), Observations(), dict[Path, str]()
     for scene in SCENES:
-        for changed in (None, *Factor):
+        for changed in variations(scene):
             for film in films_of(scene, changed):
                 _see(films, scene, changed, film, {})
             for dataset in choose(instances(scene, changed)):

@@ -42,4 +42,6 @@ def _shown(value: Any) -> str:
         return "must be set"
     if value is None:
         return "null"
-    return "none" if value == () else str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_shown, value))}]" if value else "none"
+    return str(value)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 
 from pneumo_monai.attributes import items, text
 from pneumo_monai.conformance.observed import Observations, Path, as_code, made_of, show_code, shown_values
-from pneumo_monai.conformance.samples import SCENES, Factor, Scene, instances
+from pneumo_monai.conformance.samples import SCENES, Factor, Scene, instances, variations
 from pneumo_monai.forms import Form
 
 __all__ = ["ContentItem", "content_of", "templates_of"]
@@ -45,8 +46,16 @@ def _children(item: Dataset, path: Path) -> Iterator[tuple[Path, Dataset]]:
     """Walk through the items below one, each at the path of the items that lead to it."""
     for child in items(item, "ContentSequence"):
         name = next((code for named in items(child, "ConceptNameCodeSequence") if (code := as_code(named))), None)
-        step = "|".join((text(child, "RelationshipType"), text(child, "ValueType"), show_code(name) if name else ""))
+        step = "|".join((text(child, "RelationshipType"), text(child, "ValueType"), _shown_name(name)))
         yield (*path, step), child
+
+
+def _shown_name(name: Code | None) -> str:
+    """Return the name of an item; of ours there is one for each reason, and annex A.E has them."""
+    if name is None:
+        return ""
+    is_private = name.scheme_designator.startswith("99")
+    return f"one of the codes of {name.scheme_designator}" if is_private else show_code(name)
 
 
 def _codes(found: Iterable[Dataset]) -> str:
@@ -110,7 +119,7 @@ def content_of(form: Form) -> tuple[ContentItem, ...]:
     """Return the items of a form's tree below its root, each kind once, parents first; none where it has no tree."""
     seen, kinds = Observations(), dict[Path, dict[str, None]]()
     for scene in SCENES:
-        for changed in (None, *Factor):
+        for changed in variations(scene):
             for instance in instances(scene, changed).get(form, ()):
                 _see(seen, kinds, scene, changed, instance)
     return tuple(_item(seen, path, tuple(kinds.get(path, ()))) for path in _in_order(seen))

@@ -76,13 +76,13 @@ class Observations:
         for path, value in found:
             here.setdefault(path, []).append(value)
             values.setdefault(path, []).append(value)
-            self._order.setdefault(path)
         if changed is None:
+            self._order |= dict.fromkeys(here)
             self._counts.setdefault(place, []).append(here)
             self._scenes.setdefault(place, set()).add(scene)
 
     def __iter__(self) -> Iterator[Path]:
-        """Every path, in the order in which it was first seen."""
+        """Every path of a scene as it is, in the order in which it was first seen."""
         return iter(self._order)
 
     def values(self, path: Path) -> Sequence[str]:

@@ -41,8 +41,9 @@ from pneumo_monai.geometry import SquareGeometry, Window
 from pneumo_monai.report.documents import BUILDERS, build_documents
 from pneumo_monai.report.encode import encode
 from pneumo_monai.report.result import Result
+from pneumo_monai.sections import NEVER_REPORTED
 
-__all__ = ["SCENES", "Factor", "Kind", "Scene", "films_of", "instances"]
+__all__ = ["SCENES", "Factor", "Kind", "Scene", "films_of", "instances", "variations"]
 
 
 class Factor(StrEnum):
@@ -100,13 +101,17 @@ class Scene:
     cause: RetractionCause = RetractionCause.SAFETY
 
 
+_REASONS = tuple(reason for reason in Reason if reason not in NEVER_REPORTED)
+"""What a report can say of films that were not read."""
+
 SCENES: tuple[Scene, ...] = (
     Scene(kind=Kind.POSITIVE),
     Scene(kind=Kind.NEGATIVE),
-    Scene(kind=Kind.NEGATIVE, states_all=False),
-    Scene(kind=Kind.POSITIVE, films=2, remarked=True),
+    Scene(kind=Kind.NEGATIVE, states_all=False, remarked=True),
+    Scene(kind=Kind.POSITIVE, films=2),
     Scene(kind=Kind.POSITIVE, revision=2),
     Scene(kind=Kind.REFUSAL),
+    Scene(kind=Kind.REFUSAL, films=len(_REASONS)),
     Scene(kind=Kind.RETRACTION, revision=2),
     Scene(kind=Kind.RETRACTION, revision=2, cause=RetractionCause.QUALITY),
 )
@@ -189,6 +194,11 @@ def _request(other: int) -> Dataset:
     return request
 
 
+def variations(scene: Scene) -> tuple[Factor | None, ...]:
+    """Return what is changed about a scene, nothing first; of one that only shows what may be missing, nothing is."""
+    return (None, *Factor) if scene.states_all and scene.films < len(_REASONS) else (None,)
+
+
 def films_of(scene: Scene, changed: Factor | None = None) -> Sequence[Dataset]:
     """Return the films of a scene, one thing about it changed, as they are read."""
     return [dcmread(BytesIO(encode(film))) for film in _films(scene, changed)]
@@ -204,8 +214,12 @@ def _outcome(scene: Scene, films: Sequence[Dataset], changed: Factor | None) -> 
     identity: dict[str, Any] = {"study_instance_uid": study, "model": model, "operating_point": point}
     match scene.kind:
         case Kind.REFUSAL:
-            reason, detail = (Reason.AGE, "Patient's Age is below 18 years") if other else (Reason.VIEW, "View is LAT")
-            refusals = tuple(FilmRefusal(sop_instance_uid=uid, reason=reason, detail=detail) for uid in uids)
+            refusals = tuple(
+                FilmRefusal(
+                    sop_instance_uid=uid, reason=_REASONS[(place + other) % len(_REASONS)], detail=f"What {other} says."
+                )
+                for place, uid in enumerate(uids)
+            )
             return StudyRefusal(films=refusals, **identity)
         case Kind.RETRACTION:
             why = "It is of another patient." if other else "The film was of poor quality."

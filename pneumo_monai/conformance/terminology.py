@@ -10,7 +10,7 @@ from pydicom.sr.coding import Code
 
 from pneumo_monai.attributes import items, text
 from pneumo_monai.conformance.observed import as_code
-from pneumo_monai.conformance.samples import SCENES, Factor, instances
+from pneumo_monai.conformance.samples import SCENES, instances, variations
 from pneumo_monai.forms import Form
 
 __all__ = ["CodeUse", "CodingScheme", "coding_schemes", "private_coding_schemes", "uses_of_codes"]
@@ -50,7 +50,7 @@ def uses_of_codes() -> tuple[CodeUse, ...]:
     """Return every code of every sample, by scheme and value."""
     uses: dict[tuple[str, str, str], CodeUse] = {}
     for scene in SCENES:
-        for changed in (None, *Factor):
+        for changed in variations(scene):
             for form, found in instances(scene, changed).items():
                 for instance in found:
                     for attribute, code in _codes(instance):
