@@ -66,6 +66,9 @@ class StudyOverview:
             return "failed" if states[FilmState.FAILED] else "refused"
         if any(delivery.state is DeliveryState.UNDELIVERABLE for delivery in self.deliveries):
             return "undeliverable"
+        if any(delivery.state is DeliveryState.WITHDRAWN for delivery in self.deliveries):
+            # Of the current revision: a retraction was begun, and the log says why it got no further.
+            return "withdrawn"
         if all(delivery.state in _DONE for delivery in self.deliveries):
             return _STATES[self.report.outcome]
         return "waiting for delivery"

@@ -17,8 +17,10 @@ from pneumo_monai.engine import Engine
 from pneumo_monai.entries import DeliveryRecord, DeliveryState, FilmState, OutcomeKind, ReportRecord
 from pneumo_monai.errors import Broken, Reason
 from pneumo_monai.forms import Form
+from pneumo_monai.overview import overview
 from pneumo_monai.reading import Reading
 from pneumo_monai.records import Records
+from pneumo_monai.report.documents import BUILDERS
 from pneumo_monai.retraction import Reader
 from pneumo_monai.revisions import Reporting
 from pneumo_monai.settings import Destination, IntendedUse, Report
@@ -190,6 +192,38 @@ def test_a_study_of_which_no_film_was_read_gets_a_report_where_that_is_wanted(of
     assert (report.reasons, report.films) == (("age", "view"), tuple(sorted([child, lateral])))
     assert [slot.destination for slot in office.slots(1)] == ["told"]
     assert office.reasons == ["age", "view"]
+
+
+def test_a_form_that_has_nothing_to_say_of_an_outcome_is_done(office: Office) -> None:
+    office.destinations = (destination(forms=[[Form.KEY_OBJECTS], [SR_3D]]),)
+    office.receive(**CHILD)
+    office.analyse()
+    assert [slot.state for slot in office.slots(1)] == [DeliveryState.NOTHING, DeliveryState.PENDING]
+    with storage_scp(COMPREHENSIVE_3D_SR) as peer:
+        office.deliver(peer)
+    (study,) = overview(office.records, 1)
+    assert study.state == "refused"
+
+
+@pytest.mark.parametrize("attributes", [CHILD, {}])
+def test_every_form_is_written_of_every_outcome_and_sent_to_who_takes_it(
+    office: Office, attributes: dict[str, Any]
+) -> None:
+    forms = [form for form in Form if form in BUILDERS and form is not NOTE]
+    office.destinations = (destination(forms=[[form] for form in forms]),)
+    office.receive(**attributes)
+    office.receive(ViewPosition="AP", **attributes)
+    for ask in (office.analyse, office.retract):
+        ask()
+        documents = office.records.documents([office.study])
+        with storage_scp(*{document.sop_class_uid for document in documents}) as peer:
+            office.deliver(peer)
+        assert office.current is not None
+        written = {d.sop_instance_uid for d in documents if d.revision == office.current.revision}
+        assert {str(dataset.SOPInstanceUID) for dataset in peer.received} == written
+    note = peer.received[-1]
+    assert note.SOPInstanceUID == office.document(2, NOTE).SOPInstanceUID
+    assert rejected(note) == {d.sop_instance_uid for d in documents if d.revision == 1}
 
 
 @pytest.mark.parametrize("attributes", [LATERAL, {"BodyPartExamined": "HAND"}, {"Modality": "CT"}])

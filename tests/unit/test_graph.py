@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,21 @@ def test_a_child_is_refused_and_a_film_without_age_is_read_with_a_remark(graph: 
     assert [len(said) for said in remarks] == [1, 0]
     stored = store(study, tmp_path)
     assert "Patient age is not stated" in as_text(dcmread(stored))
+
+
+def test_the_content_is_dated_by_the_start_of_the_analysis(reading: Reading, tmp_path: Path) -> None:
+    study = reading.load(study_of(tmp_path, {}))
+    assert study.began_at is not None
+    assert study.began_at.utcoffset() is not None
+    study = replace(study, began_at=datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC))
+    for stage in (reading.gate, reading.preprocess, reading.infer, reading.report):
+        study = stage(study)
+    document = dcmread(store(study, tmp_path))
+    assert (document.ContentDate, document.ContentTime[:6], document.TimezoneOffsetFromUTC) == (
+        "20260203",
+        "040506",
+        "+0000",
+    )
 
 
 def test_a_remark_is_something_new_to_say(reading: Reading, tmp_path: Path) -> None:

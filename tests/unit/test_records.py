@@ -149,7 +149,7 @@ def test_the_overview_says_where_each_study_stands(records: Records) -> None:
         "1.6": "undeliverable",
         "1.7": "refused",
         "1.8": "retracted",
-        "1.9": "waiting for delivery",
+        "1.9": "withdrawn",
     }
     assert [study.study_instance_uid for study in overview(records, 2)] == ["1.9", "1.8"]
     assert records.open_studies() == ["1.1"]
