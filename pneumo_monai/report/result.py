@@ -1,6 +1,7 @@
 """One revision of a study's result: all that any of its forms is made from."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -123,19 +124,20 @@ class Result:
     def known_references(self) -> dict[str, Dataset]:
         """Return the same of those films alone that can be referred to, by SOP Instance UID.
 
-        A film that was refused may lack anything. One without its UIDs, or of another study, is left out; Rows and
-        Columns are 0 where they are not what a picture has.
+        A film that was refused may lack anything. One of another study, or without UIDs as PS3.5 9.1 has them, is left
+        out; Rows and Columns are 0 where they are not what a picture has.
         """
         study, known = self.outcome.study_instance_uid, {}
         for uid in self.outcome.film_uids:
             with suppress(Broken, Refused):
-                known[uid] = _identity(self.sources[uid], study)
+                known[uid] = _identity(self.sources[uid], study, is_named=_conforms)
                 known[uid].Rows, known[uid].Columns = (_length(self.sources[uid], side) for side in _SIDES)
         return known
 
 
 _UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _SIDES = ("Rows", "Columns")
+_UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 
 
 def _reference(film: Dataset, study_instance_uid: str) -> Dataset:
@@ -147,10 +149,10 @@ def _reference(film: Dataset, study_instance_uid: str) -> Dataset:
     return reference
 
 
-def _identity(film: Dataset, study_instance_uid: str) -> Dataset:
+def _identity(film: Dataset, study_instance_uid: str, is_named: Callable[[str], bool] = is_uid) -> Dataset:
     reference = Dataset()
     for keyword in _UIDS:
-        if not is_uid(uid := text(film, keyword)):
+        if not is_named(uid := text(film, keyword)):
             raise Broken(f"a film of study {study_instance_uid} has no {keyword}")
         setattr(reference, keyword, uid)
     if reference.StudyInstanceUID != study_instance_uid:
@@ -159,6 +161,10 @@ def _identity(film: Dataset, study_instance_uid: str) -> Dataset:
     for keyword in REQUIRED:
         setattr(reference, keyword, None)
     return reference
+
+
+def _conforms(uid: str) -> bool:
+    return len(uid) <= 64 and _UID.fullmatch(uid) is not None
 
 
 def _length(film: Dataset, keyword: str) -> int:

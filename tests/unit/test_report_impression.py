@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pneumo_monai.errors import Reason
@@ -92,6 +92,7 @@ def test_the_limits_are_in_ascii():
     assert impression(replace(retract([FILM], why="Élargi"), model=model)).isascii()
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_the_numbers_never_contradict_the_assessment(probability, threshold):
     point = OperatingPoint(name="any", threshold=threshold, sensitivity=0.8, specificity=0.8)

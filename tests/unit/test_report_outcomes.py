@@ -194,6 +194,8 @@ ODD = {
     "rows of no number": {"Rows": ["many", "more"]},
     "no series": {"SeriesInstanceUID": None},
     "a series that is no UID": {"SeriesInstanceUID": "none"},
+    "a series of leading zeros": {"SeriesInstanceUID": "1.02.3"},
+    "a root that is none": {"SOPInstanceUID": "999.1.2"},
     "no class": {"SOPClassUID": None},
     "no study": {"StudyInstanceUID": None},
     "another study": {"StudyInstanceUID": "2.25.9"},
