@@ -8,6 +8,7 @@ from types import MappingProxyType
 from pydicom.dataset import Dataset
 
 from pneumo_monai.forms import Form
+from pneumo_monai.report.encapsulated_pdf import build_encapsulated_pdf
 from pneumo_monai.report.encode import encode
 from pneumo_monai.report.key_objects import build_key_objects, build_rejection_note
 from pneumo_monai.report.presentation_state import build_presentation_states
@@ -26,6 +27,7 @@ BUILDERS: Mapping[Form, Callable[[Result], Sequence[Dataset]]] = MappingProxyTyp
         Form.SECONDARY_CAPTURE: build_secondary_captures,
         Form.PRESENTATION_STATE: build_presentation_states,
         Form.KEY_OBJECTS: build_key_objects,
+        Form.PDF: build_encapsulated_pdf,
         Form.REJECTION_NOTE: build_rejection_note,
     }
 )

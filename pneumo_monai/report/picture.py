@@ -12,7 +12,7 @@ from pneumo_monai.region import finding_region
 from pneumo_monai.report.lines import BANNER, describe_film, describe_origin
 from pneumo_monai.report.result import Result
 
-__all__ = ["draw_film", "draw_result"]
+__all__ = ["draw_film", "draw_result", "finding_on"]
 
 _SIDE = 1024
 """Pixels of the film's longer side: with the words under it, what a viewer shows about full size."""
@@ -47,7 +47,7 @@ def draw_result(result: Result, uid: str) -> Image.Image:
         RGB, its longer side between 1024 and about 1500 pixels.
     """
     lines = describe_film(result, uid)
-    finding = _finding(result, uid)
+    finding = finding_on(result, uid)
     film = draw_film(result.pictures[uid], finding)
     width = max(film.width, _LEAST_WIDTH)
     marked = finding is not None and finding.present
@@ -103,7 +103,8 @@ def draw_film(film: NDArray[np.float32], finding: FilmFinding | None = None) -> 
     return drawn
 
 
-def _finding(result: Result, uid: str) -> FilmFinding | None:
+def finding_on(result: Result, uid: str) -> FilmFinding | None:
+    """Return what a result found on one of its films; None where it is no finding."""
     if not isinstance(result.outcome, StudyFindings):
         return None
     return next(film for film in result.outcome.films if film.sop_instance_uid == uid)

@@ -19,13 +19,14 @@ from pydicom.dataset import Dataset
 
 from pneumo_monai.equipment import MANUFACTURER, MODEL_NAME, SOFTWARE_VERSION
 from pneumo_monai.errors import Broken, Refused
-from pneumo_monai.findings import FilmFinding, StudyFindings
+from pneumo_monai.findings import StudyFindings
 from pneumo_monai.forms import Form
 from pneumo_monai.region import finding_region
 from pneumo_monai.report import codes
 from pneumo_monai.report.display import repeat_display
 from pneumo_monai.report.instance import instance_number, place_series
 from pneumo_monai.report.lines import BANNER, FilmLines, describe_film
+from pneumo_monai.report.picture import finding_on
 from pneumo_monai.report.provenance import SERIES_NUMBERS, stamp
 from pneumo_monai.report.result import Result
 
@@ -113,7 +114,7 @@ def _state(result: Result, uid: str) -> GrayscaleSoftcopyPresentationState:
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL_NAME,
         software_versions=SOFTWARE_VERSION,
-        device_serial_number=None,
+        device_serial_number=None,  # type: ignore[arg-type]  # software has none, and the class it is given to allows that
         content_label=_LABEL,
         content_description=lines.headline[:64],
         graphic_annotations=[annotation],
@@ -122,12 +123,8 @@ def _state(result: Result, uid: str) -> GrayscaleSoftcopyPresentationState:
 
 
 def _region(result: Result, uid: str) -> NDArray[np.float64] | None:
-    finding = next(film for film in _findings(result) if film.sop_instance_uid == uid) if _findings(result) else None
+    finding = finding_on(result, uid)
     return finding_region(finding) if finding is not None and finding.present else None
-
-
-def _findings(result: Result) -> Sequence[FilmFinding]:
-    return result.outcome.films if isinstance(result.outcome, StudyFindings) else ()
 
 
 def _outline(result: Result, uid: str, region: NDArray[np.float64]) -> GraphicObject:
@@ -142,7 +139,7 @@ def _outline(result: Result, uid: str, region: NDArray[np.float64]) -> GraphicOb
 
 def _on_top(result: Result, lines: FilmLines) -> TextObject:
     """Write what is said without a region; why, where nothing was assessed."""
-    why = () if _findings(result) else lines.details
+    why = () if isinstance(result.outcome, StudyFindings) else lines.details
     return _text(". ".join((lines.headline, " ".join(why))) if why else lines.headline, _TOP)
 
 

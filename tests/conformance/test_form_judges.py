@@ -33,6 +33,7 @@ FORMS: Mapping[Form, str] = {
     Form.PRESENTATION_STATE: "GrayscaleSoftcopyPresentationState",
     Form.KEY_OBJECTS: "KeyObjectSelectionDocument",
     Form.REJECTION_NOTE: "KeyObjectSelectionDocument",
+    Form.PDF: "EncapsulatedPDF",
 }
 """The forms that are judged here, and what dciodvfy calls each."""
 
@@ -157,6 +158,7 @@ def test_attributes_and_values_conform(name, form, judged):
         ("withdrawn for safety", Form.REJECTION_NOTE, 1),
         ("withdrawn for quality", Form.REJECTION_NOTE, 1),
         ("retracted", Form.REJECTION_NOTE, 0),
+        ("two films, refused", Form.PDF, 1),
     ],
 )
 def test_so_many_were_judged(name, form, count, judged):
