@@ -7,7 +7,14 @@ from pydicom.datadict import dictionary_description
 
 from pneumo_monai.conformance.attributes_written import Attribute, attributes_of, file_meta_attributes
 from pneumo_monai.conformance.content_tree import content_of
-from pneumo_monai.conformance.iods import common_attributes, extensions, modules_of, sop_classes, specific_attributes
+from pneumo_monai.conformance.iods import (
+    Module,
+    common_entities,
+    extensions,
+    modules_of,
+    sop_classes,
+    specific_attributes,
+)
 from pneumo_monai.conformance.markdown import table
 from pneumo_monai.conformance.terminology import private_coding_schemes, uses_of_codes
 from pneumo_monai.forms import Form
@@ -65,18 +72,22 @@ def file_meta_table() -> str:
     return table(_ATTRIBUTE, map(_attribute_row, file_meta_attributes()))
 
 
-def _module_rows(form: Form, keywords: frozenset[str]) -> Iterator[Row]:
-    for module in modules_of(form, keywords):
+def _rows_of(modules: Iterable[Module]) -> Iterator[Row]:
+    for module in modules:
         for place, attribute in enumerate(module.attributes):
             yield (module.name if place == 0 else "", *_attribute_row(attribute))
+
+
+def _module_rows(form: Form, keywords: frozenset[str]) -> Iterator[Row]:
+    yield from _rows_of(modules_of(form, keywords))
     for place, attribute in enumerate(extensions(form)):
         if attribute.path[0] in keywords:
             yield ("(beyond the IOD)" if place == 0 else "", *_attribute_row(attribute))
 
 
 def common_modules() -> str:
-    """Attributes that all forms write alike, by module."""
-    return table(("module", *_ATTRIBUTE), _module_rows(next(iter(BUILDERS)), common_attributes()))
+    """Attributes that all forms write alike, by information entity."""
+    return table(("entity", *_ATTRIBUTE), _rows_of(common_entities()))
 
 
 def iod_sections() -> list[Section]:

@@ -1,6 +1,6 @@
 """The tables of annex A.A: each form's IOD by its modules."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,8 +14,17 @@ from pneumo_monai.conformance.samples import SCENES, instances
 from pneumo_monai.forms import Form
 from pneumo_monai.report.documents import BUILDERS
 
-__all__ = ["Module", "common_attributes", "extensions", "modules_of", "sop_classes", "specific_attributes"]
+__all__ = [
+    "Module",
+    "common_attributes",
+    "common_entities",
+    "extensions",
+    "modules_of",
+    "sop_classes",
+    "specific_attributes",
+]
 
+_ENTITIES = ("Patient", "Study", "Series", "Equipment")
 _MODULE_WORDS = {"sop": "SOP", "sr": "SR", "sc": "SC", "voi": "VOI", "lut": "LUT", "icc": "ICC"}
 
 
@@ -34,27 +43,32 @@ def sop_classes(form: Form) -> tuple[UID, ...]:
 
 
 @cache
-def _module_keys(form: Form) -> tuple[str, ...]:
-    """Return the modules of a form's IODs, mandatory ones first, in the order of PS3.3 annex A."""
-    modules = [
-        module
-        for sop_class in sop_classes(form)
-        for module in standard.get_iod_module_map()[standard.get_sop_class_iod_map()[sop_class]]
-    ]
-    # An attribute that several of them have stands with the one that cannot be absent.
-    return tuple(dict.fromkeys(module["key"] for module in sorted(modules, key=lambda module: module["usage"] != "M")))
+def _iod(form: Form) -> tuple[Mapping[str, str], ...]:
+    """Return key, usage and information entity of the modules of a form's IODs, in the order of PS3.3 annex A."""
+    iods, of = standard.get_iod_module_map(), standard.get_sop_class_iod_map()
+    modules = {module["key"]: module for sop_class in sop_classes(form) for module in iods[of[sop_class]]}
+    return tuple(modules.values())
 
 
 def _keywords(module: str) -> list[str]:
     return [entry["keyword"] for entry in standard.get_module_attribute_map()[module] if not entry["path"]]
 
 
-def _home(form: Form, keyword: str) -> str | None:
-    return next((module for module in _module_keys(form) if keyword in _keywords(module)), None)
+def _home(form: Form, keyword: str) -> Mapping[str, str] | None:
+    """Return the module of an attribute; of several that have it, the first that cannot be absent."""
+    having = [module for module in _iod(form) if keyword in _keywords(module["key"])]
+    return min(having, key=lambda module: module["usage"] != "M", default=None)
 
 
 def _name(module: str) -> str:
     return " ".join(_MODULE_WORDS.get(word, word.capitalize()) for word in module.split("-"))
+
+
+def _entity(form: Form, keyword: str) -> str:
+    """Return the information entity of an attribute, whatever the IOD calls its instance."""
+    module = _home(form, keyword)
+    entity = module["ie"] if module else ""
+    return entity if entity in _ENTITIES else "Instance"
 
 
 def extensions(form: Form) -> tuple[Attribute, ...]:
@@ -97,11 +111,23 @@ def specific_attributes(form: Form) -> frozenset[str]:
     return frozenset(_tops(form)) - common_attributes()
 
 
+def common_entities() -> Iterator[Module]:
+    """Yield what every form writes alike by its information entity: their modules have different names."""
+    form = next(iter(BUILDERS))
+    for entity in (*_ENTITIES, "Instance"):
+        modules = modules_of(
+            form, frozenset(keyword for keyword in common_attributes() if _entity(form, keyword) == entity)
+        )
+        if attributes := [attribute for module in modules for attribute in module.attributes]:
+            yield Module(name=entity, attributes=attributes)
+
+
 def modules_of(form: Form, keywords: frozenset[str]) -> Iterator[Module]:
     """Yield the modules of a form's IOD that have some of these attributes of the top level."""
     tops = _tops(form)
-    for module in _module_keys(form):
-        chosen = [keyword for keyword in _keywords(module) if keyword in keywords and _home(form, keyword) == module]
+    for module in _iod(form):
+        listed = _keywords(module["key"])
+        chosen = [keyword for keyword in listed if keyword in keywords and _home(form, keyword) == module]
         attributes = [attribute for keyword in dict.fromkeys(chosen) for attribute in tops[keyword]]
         if attributes:
-            yield Module(name=_name(module), attributes=attributes)
+            yield Module(name=_name(module["key"]), attributes=attributes)

@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from pneumo_monai.conformance.samples import SCENES, Factor, Kind, Scene
+from pneumo_monai.findings import RetractionCause
 
 __all__ = ["Observations", "Path", "Presence", "as_code", "condition_of", "made_of", "show_code", "shown_values"]
 
@@ -40,6 +41,7 @@ _CIRCUMSTANCES = {
     "where something is remarked": lambda scene: scene.remarked,
     "where a film shows none": lambda scene: scene.kind is Kind.NEGATIVE or scene.films > 1,
     "several films": lambda scene: scene.films > 1,
+    "for reasons of quality": lambda scene: scene.cause is RetractionCause.QUALITY,
 }
 
 
@@ -153,7 +155,8 @@ def condition_of(scenes: Iterable[Scene], among: Iterable[Scene]) -> str:
     either = [pair for pair in combinations(known, 2) if known[pair[0]] | known[pair[1]] == holds]
     if not either:
         raise LookupError(f"no words for scenes {[place for place, scene in enumerate(SCENES) if scene in holds]}")
-    return "; or ".join(min(either, key=lambda pair: len(pair[0] + pair[1])))
+    first, second = min(either, key=lambda pair: len(pair[0] + pair[1]))
+    return f"{first}; or {second}"
 
 
 def as_code(item: Dataset) -> Code | None:

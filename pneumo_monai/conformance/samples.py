@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
     SecondaryCaptureImageStorage,
 )
 
@@ -107,12 +108,13 @@ _REASONS = tuple(reason for reason in Reason if reason not in NEVER_REPORTED)
 SCENES: tuple[Scene, ...] = (
     Scene(kind=Kind.POSITIVE),
     Scene(kind=Kind.NEGATIVE),
-    Scene(kind=Kind.NEGATIVE, states_all=False, remarked=True),
+    Scene(kind=Kind.POSITIVE, states_all=False, remarked=True),
     Scene(kind=Kind.POSITIVE, films=2),
     Scene(kind=Kind.POSITIVE, revision=2),
     Scene(kind=Kind.REFUSAL),
     Scene(kind=Kind.REFUSAL, films=len(_REASONS)),
     Scene(kind=Kind.RETRACTION, revision=2),
+    Scene(kind=Kind.RETRACTION, revision=2, states_all=False),
     Scene(kind=Kind.RETRACTION, revision=2, cause=RetractionCause.QUALITY),
 )
 
@@ -174,6 +176,10 @@ def _films(scene: Scene, changed: Factor | None) -> list[Dataset]:
         film.SamplesPerPixel, film.PhotometricInterpretation = 1, ("MONOCHROME2", "MONOCHROME1")[other]
         film.BitsAllocated = film.BitsStored = 8
         film.HighBit, film.PixelRepresentation = 7, 0
+        film.PixelData = bytes(film.Rows * film.Columns)
+        film["PixelData"].VR = "OB"
+        film.file_meta = FileMetaDataset()
+        film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         if scene.states_all:
             for keyword, stated in _STATED.items():
                 setattr(film, keyword, stated[other])
@@ -285,8 +291,7 @@ def _superseded(before: Scene, changed: Factor | None) -> Mapping[Form, Sequence
     headers: dict[Form, list[Dataset]] = {}
     for form, datasets in instances(before, changed).items():
         for dataset in datasets:
-            header = Dataset(dataset)
-            header.pop("PixelData", None)
+            header = Dataset({element.tag: element for element in dataset if element.keyword != "PixelData"})
             headers.setdefault(form, []).append(header)
     return headers
 
