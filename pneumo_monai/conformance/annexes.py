@@ -36,7 +36,7 @@ __all__ = [
 
 _ATTRIBUTE = ("attribute", "tag", "VR", "source", "presence", "value", "when")
 _CONTENT = ("level", "relationship", "type", "name", "presence", "value", "when")
-_FEW = 8
+_FEW = 18
 """A form that differs in at most so many rows from one before it is told by these."""
 
 Row = tuple[str, ...]
@@ -74,20 +74,20 @@ def file_meta_table() -> str:
 
 def _rows_of(modules: Iterable[Module]) -> Iterator[Row]:
     for module in modules:
-        for place, attribute in enumerate(module.attributes):
-            yield (module.name if place == 0 else "", *_attribute_row(attribute))
+        for attribute in module.attributes:
+            yield module.name, *_attribute_row(attribute)
 
 
 def _module_rows(form: Form, keywords: frozenset[str]) -> Iterator[Row]:
     yield from _rows_of(modules_of(form, keywords))
-    for place, attribute in enumerate(extensions(form)):
+    for attribute in extensions(form):
         if attribute.path[0] in keywords:
-            yield ("(beyond the IOD)" if place == 0 else "", *_attribute_row(attribute))
+            yield "(beyond the IOD)", *_attribute_row(attribute)
 
 
 def common_modules() -> str:
     """Attributes that all forms write alike, by information entity."""
-    return table(("entity", *_ATTRIBUTE), _rows_of(common_entities()))
+    return _table(("entity", *_ATTRIBUTE), list(_rows_of(common_entities())))
 
 
 def iod_sections() -> list[Section]:
@@ -123,21 +123,45 @@ def _sections(heading: Sequence[str], rows_of: Callable[[Form], list[Row]]) -> l
     for form in BUILDERS:
         if rows := rows_of(form):
             like = next((other for other, known in told.items() if _difference(rows, known) <= _FEW), None)
-            text = table(heading, rows) if like is None else _as_before(heading, rows, like, told[like])
+            text = _table(heading, rows) if like is None else _as_before(heading, rows, like, told[like])
             sections.append(Section(title=title_of(form), text=text))
             told[form] = rows
     return sections
+
+
+def _table(heading: Sequence[str], rows: Sequence[Row]) -> str:
+    """Write rows whose first cell names what holds them only where that changes."""
+    if heading[0] not in {"module", "entity"}:
+        return table(heading, rows)
+    shown = [row if place == 0 or row[0] != rows[place - 1][0] else ("", *row[1:]) for place, row in enumerate(rows)]
+    return table(heading, shown)
 
 
 def _difference(rows: Iterable[Row], known: Iterable[Row]) -> int:
     return len(set(rows) ^ set(known))
 
 
+def _depth(row: Row) -> int:
+    """Return how deep a row is nested: by its level in a tree, by its marks among attributes."""
+    return int(row[0]) if row[0].isdecimal() else row[1].count(">")
+
+
 def _as_before(heading: Sequence[str], rows: Sequence[Row], like: Form, known: Sequence[Row]) -> str:
-    differing = [row for row in rows if row not in known]
-    names = {row[1:3] for row in rows}
-    missing = [row[1].strip() for row in known if row not in rows and row[1:3] not in names]
-    text = f"As `{like}`" + (", but for:\n\n" + table(heading, differing) if differing else ".")
+    shown: set[int] = set()
+    for place in (place for place, row in enumerate(rows) if row not in known):
+        # With what it stands in.
+        depth = _depth(rows[place]) + 1
+        for before in range(place, -1, -1):
+            if _depth(rows[before]) < depth:
+                shown.add(before)
+                depth = _depth(rows[before])
+    names = {row[1:4] for row in rows}
+    missing = [row[1].strip() for row in known if row not in rows and row[1:4] not in names and ">" not in row[1]]
+    text = f"As `{like}`"
+    if shown:
+        text += ", but for:\n\n" + _table(heading, [rows[place] for place in sorted(shown)])
+    else:
+        text += "."
     return text + (f"\n\nWithout {', '.join(missing)}." if missing else "")
 
 

@@ -14,15 +14,7 @@ from pneumo_monai.conformance.samples import SCENES, instances
 from pneumo_monai.forms import Form
 from pneumo_monai.report.documents import BUILDERS
 
-__all__ = [
-    "Module",
-    "common_attributes",
-    "common_entities",
-    "extensions",
-    "modules_of",
-    "sop_classes",
-    "specific_attributes",
-]
+__all__ = ["Module", "common_entities", "extensions", "modules_of", "sop_classes", "specific_attributes"]
 
 _ENTITIES = ("Patient", "Study", "Series", "Equipment")
 _MODULE_WORDS = {"sop": "SOP", "sr": "SR", "sc": "SC", "voi": "VOI", "lut": "LUT", "icc": "ICC"}
@@ -50,6 +42,7 @@ def _iod(form: Form) -> tuple[Mapping[str, str], ...]:
     return tuple(modules.values())
 
 
+@cache
 def _keywords(module: str) -> list[str]:
     return [entry["keyword"] for entry in standard.get_module_attribute_map()[module] if not entry["path"]]
 
@@ -96,28 +89,24 @@ def _tops(form: Form) -> dict[str, list[Attribute]]:
 
 
 @cache
-def common_attributes() -> frozenset[str]:
+def _common() -> frozenset[str]:
     """Return the attributes of the top level that every form writes alike, whatever is in them included."""
     forms = [_tops(form) for form in BUILDERS]
     return frozenset(
-        keyword
-        for keyword, written in forms[0].items()
-        if all(tops.get(keyword) == written for tops in forms) and len({_home(form, keyword) for form in BUILDERS}) == 1
+        keyword for keyword, written in forms[0].items() if all(tops.get(keyword) == written for tops in forms)
     )
 
 
 def specific_attributes(form: Form) -> frozenset[str]:
     """Return the attributes of the top level that this form does not write as all others do."""
-    return frozenset(_tops(form)) - common_attributes()
+    return frozenset(_tops(form)) - _common()
 
 
 def common_entities() -> Iterator[Module]:
     """Yield what every form writes alike by its information entity: their modules have different names."""
     form = next(iter(BUILDERS))
     for entity in (*_ENTITIES, "Instance"):
-        modules = modules_of(
-            form, frozenset(keyword for keyword in common_attributes() if _entity(form, keyword) == entity)
-        )
+        modules = modules_of(form, frozenset(keyword for keyword in _common() if _entity(form, keyword) == entity))
         if attributes := [attribute for module in modules for attribute in module.attributes]:
             yield Module(name=entity, attributes=attributes)
 

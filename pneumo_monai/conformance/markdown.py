@@ -13,7 +13,7 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     str
         Lines without the last line's end; "None." where there are no rows.
     """
-    cells = [[str(cell).replace("|", "\\|").strip() for cell in row] for row in rows]
+    cells = [[" ".join(str(cell).replace("|", "\\|").split()) for cell in row] for row in rows]
     if not cells:
         return "None."
     kept = [place for place in range(len(heading)) if any(row[place] for row in cells)]

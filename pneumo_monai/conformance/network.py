@@ -13,7 +13,7 @@ from pneumo_monai import statuses
 from pneumo_monai.conformance.samples import SCENES, instances
 from pneumo_monai.forms import Form
 from pneumo_monai.report.documents import BUILDERS
-from pneumo_monai.sender import is_taken, proposed_syntaxes
+from pneumo_monai.sender import SOP_CLASS_NOT_SUPPORTED, is_taken, proposed_syntaxes
 
 __all__ = [
     "Proposal",
@@ -139,8 +139,16 @@ _ANSWERS = (
 """PS3.4 table B.2-1 and PS3.7 annex C: what a C-STORE may be answered with."""
 
 
-def scu_statuses() -> Iterator[tuple[str, str, str, bool]]:
-    """Yield the statuses that may answer us: service status, further meaning, code, whether the result is taken."""
+def scu_statuses() -> Iterator[Sequence[str]]:
+    """Yield the statuses that may answer us: service status, further meaning, code, behaviour."""
     for service_status, meaning, codes in _ANSWERS:
-        taken = {is_taken(code) for code in codes or (0x0117, 0xFFFF)}
-        yield service_status, meaning, "-".join(f"{code:04X}" for code in codes) or "-", taken == {True}
+        behaviour = _behaviour(codes or (0x0117, 0xFFFF))
+        yield service_status, meaning, "-".join(f"{code:04X}" for code in codes) or "-", behaviour
+
+
+def _behaviour(codes: Sequence[int]) -> str:
+    if all(map(is_taken, codes)):
+        return "Delivered."
+    if SOP_CLASS_NOT_SUPPORTED in codes:
+        return "The next alternative is sent; where there is none, the delivery is tried again."
+    return "The delivery is tried again."

@@ -38,6 +38,8 @@ _CIRCUMSTANCES = {
     "": lambda _: True,
     "from the second revision": lambda scene: scene.revision > 1,
     "where the film states it": lambda scene: scene.states_all,
+    "where the film has a VOI LUT": lambda scene: scene.has_table,
+    "where the film has a window": lambda scene: scene.states_all and not scene.has_table,
     "where something is remarked": lambda scene: scene.remarked,
     "where a film shows none": lambda scene: scene.kind is Kind.NEGATIVE or scene.films > 1,
     "several films": lambda scene: scene.films > 1,

@@ -86,34 +86,41 @@ class Scene:
         How many films.
     states_all : bool
         Whether the films state every attribute that a form may take over; else only what no film may lack.
+    has_table : bool
+        Whether the films bring a VOI LUT; else, where they state all, a window.
     remarked : bool
         Whether something is remarked of the first film.
     revision : int
         Its revision.
     cause : RetractionCause
         Why it is withdrawn, if it is.
+    is_varied : bool
+        Whether it is built again with each factor changed; else it only shows what may be missing.
     """
 
     kind: Kind
     films: int = 1
     states_all: bool = True
+    has_table: bool = False
     remarked: bool = False
     revision: int = 1
     cause: RetractionCause = RetractionCause.SAFETY
+    is_varied: bool = False
 
 
 _REASONS = tuple(reason for reason in Reason if reason not in NEVER_REPORTED)
 """What a report can say of films that were not read."""
 
 SCENES: tuple[Scene, ...] = (
-    Scene(kind=Kind.POSITIVE),
-    Scene(kind=Kind.NEGATIVE),
-    Scene(kind=Kind.POSITIVE, states_all=False, remarked=True),
+    Scene(kind=Kind.POSITIVE, is_varied=True),
+    Scene(kind=Kind.POSITIVE, revision=2, is_varied=True),
     Scene(kind=Kind.POSITIVE, films=2),
-    Scene(kind=Kind.POSITIVE, revision=2),
-    Scene(kind=Kind.REFUSAL),
+    Scene(kind=Kind.POSITIVE, states_all=False, remarked=True),
+    Scene(kind=Kind.NEGATIVE),
+    Scene(kind=Kind.NEGATIVE, has_table=True, is_varied=True),
+    Scene(kind=Kind.REFUSAL, is_varied=True),
     Scene(kind=Kind.REFUSAL, films=len(_REASONS)),
-    Scene(kind=Kind.RETRACTION, revision=2),
+    Scene(kind=Kind.RETRACTION, revision=2, is_varied=True),
     Scene(kind=Kind.RETRACTION, revision=2, states_all=False),
     Scene(kind=Kind.RETRACTION, revision=2, cause=RetractionCause.QUALITY),
 )
@@ -146,6 +153,10 @@ _STATED: Mapping[str, tuple[Any, Any]] = MappingProxyType(
         "ImagerPixelSpacing": (["0.15", "0.15"], ["0.2", "0.2"]),
         "WindowCenter": ("120", "100"),
         "WindowWidth": ("200", "180"),
+        "VOILUTFunction": ("SIGMOID", "LINEAR_EXACT"),
+        "RescaleSlope": ("2", "3"),
+        "RescaleIntercept": ("-10", "-20"),
+        "RescaleType": ("OD", "US"),
         "LossyImageCompression": ("00", "01"),
         "InstanceNumber": (3, 4),
         "SeriesNumber": (5, 6),
@@ -157,7 +168,7 @@ _STATED: Mapping[str, tuple[Any, Any]] = MappingProxyType(
 )
 """What a film may state: the value, and another one."""
 
-_ROWS_COLUMNS = ((96, 80), (112, 96))
+_ROWS_COLUMNS = ((96, 80), (80, 128))
 _SOP_CLASSES = (ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation)
 
 
@@ -183,10 +194,20 @@ def _films(scene: Scene, changed: Factor | None) -> list[Dataset]:
         if scene.states_all:
             for keyword, stated in _STATED.items():
                 setattr(film, keyword, stated[other])
+            if scene.has_table:
+                film.VOILUTSequence = [_table(other)]
+                del film.WindowCenter, film.WindowWidth, film.VOILUTFunction
             film.RequestAttributesSequence = [_request(other)]
             film.ReferencedRequestSequence = [_request(other)]
         films.append(film)
     return films
+
+
+def _table(other: int) -> Dataset:
+    table = Dataset()
+    table.add_new("LUTDescriptor", "US", [256, 0, 8])
+    table.add_new("LUTData", "OW", bytes(range(256)) if other else bytes(value // 2 for value in range(256)))
+    return table
 
 
 def _request(other: int) -> Dataset:
@@ -201,8 +222,8 @@ def _request(other: int) -> Dataset:
 
 
 def variations(scene: Scene) -> tuple[Factor | None, ...]:
-    """Return what is changed about a scene, nothing first; of one that only shows what may be missing, nothing is."""
-    return (None, *Factor) if scene.states_all and scene.films < len(_REASONS) else (None,)
+    """Return what is changed about a scene, nothing first."""
+    return (None, *Factor) if scene.is_varied else (None,)
 
 
 def films_of(scene: Scene, changed: Factor | None = None) -> Sequence[Dataset]:
@@ -265,7 +286,7 @@ def _result(scene: Scene, changed: Factor | None) -> Result:
     later = timedelta(days=scene.revision - (changed is Factor.REVISION))
     if changed is Factor.TIME:
         later += timedelta(hours=30, minutes=7)
-    before = replace(scene, revision=scene.revision - 1)
+    before = replace(scene, revision=scene.revision - 1, is_varied=True)
     if before.kind is Kind.RETRACTION:
         # What is withdrawn was a finding.
         before = replace(before, kind=Kind.POSITIVE)

@@ -47,6 +47,7 @@ def render_statement(settings: Settings | None = None) -> str:
         silence=f"{chosen.listener.study_silence:g}",
         retry_seconds=f"{ledger.RETRY_SECONDS:g}",
         retry_hours=f"{ledger.RETRY_SECONDS * ledger.DELIVERY_ATTEMPTS / 3600:g}",
+        longest_pause=f"{ledger.LONGEST_PAUSE_SECONDS / 60:g}",
         deliveries_at_once=ledger.DELIVERIES_AT_ONCE,
         max_bytes=MAX_BYTES,
         max_pixels=MAX_PIXELS,

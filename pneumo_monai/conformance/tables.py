@@ -182,8 +182,4 @@ def scp_table() -> str:
 
 def scu_table() -> str:
     """Statuses that answer us, and what follows (section 7.3.2.5.1)."""
-    rows = [
-        (status, meaning, codes, "Delivered." if taken else "The delivery is tried again.")
-        for status, meaning, codes, taken in scu_statuses()
-    ]
-    return table(("service status", "further meaning", "code", "behaviour"), rows)
+    return table(("service status", "further meaning", "code", "behaviour"), scu_statuses())
