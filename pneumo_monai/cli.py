@@ -296,6 +296,19 @@ def validate(
 
 
 @app.command()
+def conformance(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Configuration file of the site; default: the defaults.")
+    ] = None,
+) -> None:
+    """Print the DICOM Conformance Statement as Markdown, with the titles, ports and forms of a site."""
+    from pneumo_monai.conformance.statement import render_statement
+    from pneumo_monai.settings import load_settings
+
+    typer.echo(render_statement(load_settings(config) if config else None), nl=False)
+
+
+@app.command()
 def demo(
     source: Annotated[
         Path | None, typer.Option("--input", help="Folder of real films; default: drawn phantoms.")

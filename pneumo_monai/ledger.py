@@ -33,7 +33,16 @@ from pneumo_monai.records import Records
 from pneumo_monai.spool import Identity
 from pneumo_monai.tables import connect
 
-__all__ = ["DELIVERIES_AT_ONCE", "DELIVERY_ATTEMPTS", "RETRY_SECONDS", "Inbox", "Work", "prepare", "run_workflows"]
+__all__ = [
+    "DELIVERIES_AT_ONCE",
+    "DELIVERY_ATTEMPTS",
+    "LONGEST_PAUSE_SECONDS",
+    "RETRY_SECONDS",
+    "Inbox",
+    "Work",
+    "prepare",
+    "run_workflows",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +69,7 @@ DELIVERIES_AT_ONCE = 16
 RETRY_SECONDS = 5.0
 """Pause between two attempts at a delivery; it doubles where a destination answers and does not take it."""
 
-_LONGEST_PAUSE_SECONDS = 600.0
+LONGEST_PAUSE_SECONDS = 600.0
 
 DELIVERY_ATTEMPTS = 17_280
 """Attempts at a destination that cannot be reached, one every five seconds: a day."""
@@ -209,7 +218,7 @@ def _define_delivery(work: Work) -> Ask:
         undeliverable(study, revision, destination, why)
 
     def ask(study: str, revision: int, destination: str, attempt: int) -> None:
-        pause = min(RETRY_SECONDS * 2.0 ** (attempt - 1), _LONGEST_PAUSE_SECONDS) if attempt else None
+        pause = min(RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_PAUSE_SECONDS) if attempt else None
         which = _id("deliver_report", study, f"{revision}:{destination}:{attempt}")
         with SetWorkflowID(which), SetEnqueueOptions(delay_seconds=pause):
             DBOS.enqueue_workflow(_delivery_queue(destination), deliver_report, study, revision, destination, attempt)

@@ -45,7 +45,7 @@ from pneumo_monai.settings import Listener as ListenerSettings
 from pneumo_monai.spool import Identity, Spool, identify
 from pneumo_monai.tls import server_context
 
-__all__ = ["TRANSFER_SYNTAXES", "ListenerProcess"]
+__all__ = ["TRANSFER_SYNTAXES", "ListenerProcess", "accepting_entity"]
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +68,21 @@ TRANSFER_SYNTAXES: tuple[UID, ...] = (
     HTJ2K,
 )
 """PS3.5 annex A, of each storage SOP class: what cannot be read is refused with a reason, not at negotiation."""
+
+
+def accepting_entity(settings: ListenerSettings) -> AE:
+    """Return the application entity that listens: what it accepts, its limits and its time-outs."""
+    entity, limits = AE(ae_title=settings.ae_title), settings.limits
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    entity.maximum_pdu_size = limits.pdu_bytes
+    entity.maximum_associations = limits.associations
+    entity.acse_timeout = limits.artim_timeout
+    entity.network_timeout = limits.network_timeout
+    entity.add_supported_context(Verification)
+    for context in AllStoragePresentationContexts:
+        entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
+    return entity
 
 
 @dataclass
@@ -106,18 +121,8 @@ class ListenerProcess:
         self._stopping = threading.Event()
         self._server: AcceptorServer | None = None
         self._watch = threading.Thread(target=self._close_silent_studies, name="silence", daemon=True)
-        self._entity = AE(ae_title=settings.ae_title)
-        self._entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        self._entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         self._tls = None if settings.tls is None else server_context(settings.tls, "listener.tls")
-        limits = settings.limits
-        self._entity.maximum_pdu_size = limits.pdu_bytes
-        self._entity.maximum_associations = limits.associations
-        self._entity.acse_timeout = limits.artim_timeout
-        self._entity.network_timeout = limits.network_timeout
-        self._entity.add_supported_context(Verification)
-        for context in AllStoragePresentationContexts:
-            self._entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
+        self._entity = accepting_entity(settings)
 
     @property
     def port(self) -> int:

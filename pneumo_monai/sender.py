@@ -18,14 +18,22 @@ from pneumo_monai.instances import read_instance
 from pneumo_monai.spool import identify
 from pneumo_monai.tls import SecureChannel
 
-__all__ = ["StoragePeer", "calling_entity", "is_taken", "open_association", "proposed_syntaxes", "send_files"]
+__all__ = [
+    "SOP_CLASS_NOT_SUPPORTED",
+    "StoragePeer",
+    "calling_entity",
+    "is_taken",
+    "open_association",
+    "proposed_syntaxes",
+    "send_files",
+]
 
 # Files are sent as they are stored, byte for byte, without decoding them.
 _config.STORE_SEND_CHUNKED_DATASET = True
 
 _TIMEOUT_SECONDS = 30.0
 _PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-_SOP_CLASS_NOT_SUPPORTED = 0x0122
+SOP_CLASS_NOT_SUPPORTED = 0x0122
 """PS3.7 C.5.6; some peers accept every presentation context and say so only then."""
 
 
@@ -156,7 +164,7 @@ class StoragePeer:
             raise DeliveryError(f"{self.name} ended the association") from error
         if not status:
             raise DeliveryError(f"{self.name} did not answer the C-STORE request")
-        if status.Status == _SOP_CLASS_NOT_SUPPORTED:
+        if status.Status == SOP_CLASS_NOT_SUPPORTED:
             raise NotAccepted(f"{self.name} answered status 0x{status.Status:04X}: it does not take {sop_class.name}")
         if not is_taken(status.Status):
             raise DeliveryError(f"{self.name} answered status 0x{status.Status:04X}")

@@ -24,7 +24,15 @@ from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS, PersonName
 
 from pneumo_monai.attributes import label
 
-__all__ = ["OPTIONAL", "REQUIRED", "inherit", "inherited_item", "is_writable", "stated_timezone"]
+__all__ = [
+    "DEFINED_TERMS",
+    "OPTIONAL",
+    "REQUIRED",
+    "inherit",
+    "inherited_item",
+    "is_writable",
+    "stated_timezone",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +55,7 @@ OPTIONAL = ("StudyDescription", "IssuerOfPatientID", "PatientAge")
 _DEFAULT_REPERTOIRE = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
 _NEVER_FIRST = frozenset(f"ISO 2022 IR {n}" for n in (58, 87, 149, 159))
 _ALONE = frozenset({"ISO_IR 192", "GB18030", "GBK"})
-_DEFINED_TERMS = (
+DEFINED_TERMS = (
     _DEFAULT_REPERTOIRE
     | _ALONE
     | {f"ISO_IR {n}" for n in (13, 100, 101, 109, 110, 126, 127, 138, 144, 148, 166)}
@@ -148,7 +156,7 @@ def _characters(film: Dataset) -> _Characters:
 def _declared_terms(source: Dataset) -> tuple[str, ...]:
     """Return the terms of Specific Character Set, or none where they are not what the standard defines."""
     terms = tuple(term.strip(" ") for term in _ascii(source, "SpecificCharacterSet").split("\\"))
-    if not any(terms) or not _DEFINED_TERMS.issuperset(terms) or (len(terms) > 1 and not _ALONE.isdisjoint(terms)):
+    if not any(terms) or not DEFINED_TERMS.issuperset(terms) or (len(terms) > 1 and not _ALONE.isdisjoint(terms)):
         return ()
     # Multi-byte sets only extend another; senders that name one alone mean ASCII before it, and so the bytes stand.
     return ("", *terms) if terms[0] in _NEVER_FIRST else terms

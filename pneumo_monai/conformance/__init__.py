@@ -1,0 +1,1 @@
+"""The DICOM Conformance Statement, its tables made by asking the code."""
