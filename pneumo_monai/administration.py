@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from pneumo_monai.errors import Retryable
 if TYPE_CHECKING:
     from pneumo_monai.settings import Settings
 
-__all__ = ["Config", "doctor", "ledger_of"]
+__all__ = ["Config", "doctor", "ledger_of", "reconcile"]
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file (YAML); docs/settings.md has every key.")
@@ -42,4 +43,20 @@ def doctor(config: Config) -> None:
     logs.configure("doctor", level="CRITICAL")
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     if not run_doctor(config):
+        raise typer.Exit(1)
+
+
+def reconcile(
+    config: Config,
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Day on which films were received.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+) -> None:
+    """Account for the films of a day; exit status 1 when a film is missing or a result is undeliverable."""
+    from pneumo_monai.reconcile import reconcile as account
+    from pneumo_monai.settings import load_settings
+
+    settings = load_settings(config)
+    with ledger_of(settings):
+        is_well = account(settings, day.date(), as_json=as_json)
+    if not is_well:
         raise typer.Exit(1)
