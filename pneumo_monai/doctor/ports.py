@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pneumo_monai.doctor.check import Check, good, wrong
+from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.settings import Settings
 
 __all__ = ["check_port", "check_ports"]
@@ -20,6 +21,12 @@ def check_ports(settings: Settings) -> Iterator[Check]:
     """Look at the ports of listener and web."""
     yield check_port("listener", settings.listener.host, settings.listener.port)
     yield check_port("web", settings.web.host, settings.web.port)
+    try:
+        token = settings.web.read_token()
+    except ConfigurationError as error:
+        yield wrong("token of web", str(error))
+    else:
+        yield good("token of web", "nobody is asked for one" if token is None else "every caller is asked for it")
 
 
 def check_port(section: str, host: str, port: int) -> Check:
