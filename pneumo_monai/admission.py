@@ -19,7 +19,6 @@ __all__ = [
     "Rejection",
     "Seats",
     "abort",
-    "is_loopback",
 ]
 
 
@@ -119,14 +118,6 @@ class Seats:
         """Give back a seat whose association never started."""
         with self._lock:
             self._taken.pop(seat, None)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a host that is listened on."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _plain(address: str) -> IPv4Address | IPv6Address:

@@ -5,14 +5,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pneumo_monai.errors import Broken, ConfigurationError, DeliveryError, PneumoMonaiError, Reason, Retryable
+from pneumo_monai.administration import Config, doctor, ledger_of, reconcile
+from pneumo_monai.errors import Broken, ConfigurationError, DeliveryError, PneumoMonaiError, Reason
 from pneumo_monai.forms import Form
 from pneumo_monai.processes import EX_CONFIG, end_with_parent
 
@@ -28,9 +27,6 @@ app = typer.Typer(
     "out. For research use only. Not a medical device.",
 )
 
-Config = Annotated[
-    Path, typer.Option("--config", "-c", help="Configuration file (YAML); docs/settings.md has every key.")
-]
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -169,8 +165,12 @@ def status(
     from pneumo_monai.status import print_status
 
     settings = load_settings(config)
-    with _ledger_of(settings):
+    with ledger_of(settings):
         print_status(settings, limit=limit, as_json=as_json)
+
+
+app.command()(doctor)
+app.command()(reconcile)
 
 
 @app.command()
@@ -190,7 +190,7 @@ def retract(
 
     logs.configure("retract")
     settings = load_settings(config)
-    with _ledger_of(settings):
+    with ledger_of(settings):
         typer.echo(ask_for_retraction(settings, study, cause, why))
 
 
@@ -203,21 +203,9 @@ def reread(studies: Annotated[list[str], typer.Argument(help="Study Instance UID
 
     logs.configure("reread")
     settings = load_settings(config)
-    with _ledger_of(settings):
+    with ledger_of(settings):
         for line in ask_for_rereading(settings, studies):
             typer.echo(line)
-
-
-@contextmanager
-def _ledger_of(settings: "Settings") -> Iterator[None]:
-    """Name the ledger that cannot be reached; what the database says may hold its password."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except SQLAlchemyError as error:
-        where = "ledger.url: the database" if settings.ledger.url else f"data_dir: the ledger in {settings.data_dir}"
-        raise Retryable(f"{where} cannot be read ({type(error).__name__})") from error
 
 
 @app.command()

@@ -1,12 +1,12 @@
 """Settings of connections: who may open an association, how long it may take, and TLS on both sides."""
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["AETitle", "DestinationTls", "Limits", "ListenerTls", "Peer", "Profile", "Section"]
+__all__ = ["AETitle", "DestinationTls", "Limits", "ListenerTls", "Peer", "Profile", "Section", "is_loopback"]
 
 
 def _ae_title(value: str) -> str:
@@ -21,6 +21,14 @@ def _address_range(value: str) -> str:
         return str(ip_network(value.strip()))
     except ValueError as error:
         raise ValueError(f"{error}; write an address such as 10.1.2.3 or a range such as 10.1.2.0/24") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host that is listened on."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 AETitle = Annotated[str, AfterValidator(_ae_title)]

@@ -18,6 +18,7 @@ from pneumo_monai.errors import OutOfResources, Reason, Refused
 from pneumo_monai.filing import file_report, file_withdrawal
 from pneumo_monai.findings import RetractionCause
 from pneumo_monai.forms import Form
+from pneumo_monai.readings import Readings
 from pneumo_monai.records import Records
 from pneumo_monai.retraction import Reader, documents_at, withdraw
 from pneumo_monai.revisions import Reporting
@@ -64,6 +65,7 @@ class Desk:
         read: Callable[[Study], Study],
     ) -> None:
         self._records = records
+        self._readings = Readings(records.engine)
         self._spool = spool
         self._peers = {destination.name: destination for destination in destinations}
         self._delivery = delivery
@@ -91,6 +93,8 @@ class Desk:
         answers = [_answer(film) for film in study.films if film.key in open_films]
         revision = None if study.report is None else file_report(study.report, self._spool, self._peers.values())
         self._records.answer(answers, revision)
+        if study.report is not None:
+            self._readings.keep(study.report.outcome)
         return self._current(study_instance_uid)
 
     def give_up(self, study_instance_uid: str, why: str) -> None:
@@ -135,6 +139,7 @@ class Desk:
             if film.state is FilmState.ANALYSED
         ]
         self._records.answer(answers, file_withdrawal(withdrawal, self._spool, self._peers.values(), known_at))
+        self._readings.keep(withdrawal.report.outcome)
 
     def waiting(self) -> list[tuple[str, int, str]]:
         """Return study, revision and destination of all that waits."""

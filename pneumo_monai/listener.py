@@ -37,7 +37,8 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from pneumo_monai import statuses
 from pneumo_monai.acceptor import AcceptorServer
-from pneumo_monai.admission import Admission, is_loopback
+from pneumo_monai.admission import Admission
+from pneumo_monai.connections import is_loopback
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError, Reason, Refused
 from pneumo_monai.ledger import Inbox

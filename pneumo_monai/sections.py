@@ -10,7 +10,7 @@ from pneumo_monai.connections import AETitle, DestinationTls, Limits, ListenerTl
 from pneumo_monai.errors import Reason
 from pneumo_monai.forms import Form
 
-__all__ = ["NEVER_REPORTED", "Destination", "IntendedUse", "Ledger", "Listener", "Model", "Report", "Web"]
+__all__ = ["NEVER_REPORTED", "Destination", "IntendedUse", "Ledger", "Listener", "Model", "Report"]
 
 
 NEVER_REPORTED = frozenset(
@@ -114,13 +114,6 @@ class Report(Section):
     uid_root: Annotated[str | None, AfterValidator(_uid_root)] = Field(
         default=None, description="Root of the UIDs of results; null: 2.25, derived from UUIDs."
     )
-
-
-class Web(Section):
-    """Where /health, /ready and the status page are served."""
-
-    host: Host = "127.0.0.1"
-    port: ListenPort = 8080
 
 
 class Model(Section):

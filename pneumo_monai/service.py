@@ -49,6 +49,7 @@ def supervise(settings: Settings, config: Path, stop: threading.Event) -> None:
     ConfigurationError
         A process does not accept its configuration.
     """
+    settings.web.read_token()
     with exclusive(settings.data_dir), tempfile.TemporaryDirectory(prefix="pneumo-monai-") as runtime_dir:
         program = [sys.executable, "-m", "pneumo_monai"]
         listener = Child("listener", [*program, "listener", "--config", str(config)], Path(runtime_dir))
@@ -64,9 +65,13 @@ def supervise(settings: Settings, config: Path, stop: threading.Event) -> None:
                 listener.tend()
             worker.start()
             # Imported only now, for the same reason.
+            from pneumo_monai.alarms import watching
             from pneumo_monai.web.app import serve_web
 
-            with serve_web(settings, lambda: [child.state for child in children]):
+            with (
+                watching(settings) as watch,
+                serve_web(settings, lambda: [child.state for child in children], lambda: watch.states),
+            ):
                 announced = False
                 while not stop.wait(0.05):
                     for child in children:

@@ -12,9 +12,11 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pneumo_monai.errors import ConfigurationError
-from pneumo_monai.sections import Destination, IntendedUse, Ledger, Listener, Model, Report, Web
+from pneumo_monai.monitoring import Alarms, Web
+from pneumo_monai.sections import Destination, IntendedUse, Ledger, Listener, Model, Report
 
 __all__ = [
+    "Alarms",
     "Destination",
     "IntendedUse",
     "Ledger",
@@ -53,6 +55,7 @@ class Settings(BaseSettings):
     listener: Listener = Listener()
     destinations: tuple[Destination, ...] = ()
     web: Web = Web()
+    alarms: Alarms = Alarms()
     model: Model = Model()
     intended_use: IntendedUse = IntendedUse()
     report: Report = Report()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -9,9 +10,9 @@ from pneumo_monai.entries import DeliveryState, FilmState, OutcomeKind
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.forms import Form
 
-__all__ = ["DELIVERIES", "DOCUMENTS", "FILMS", "REPORTS", "connect"]
+__all__ = ["DELIVERIES", "DOCUMENTS", "FILMS", "REPORTS", "SCHEMA_VERSION", "connect", "found_version", "look_at"]
 
-_SCHEMA_VERSION = 2
+SCHEMA_VERSION = 2
 _CREATION_LOCK = 0x706E65756D6F
 """Key of PostgreSQL's advisory lock around the creation of tables."""
 
@@ -108,23 +109,31 @@ def connect(url: str) -> sa.Engine:
     return engine
 
 
+def look_at(url: str) -> sa.Engine:
+    """Open the ledger's database to read it as it is: nothing is created, and nothing brought up."""
+    parsed = sa.make_url(url)
+    if parsed.drivername == "postgresql":
+        return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), connect_args={"connect_timeout": 10})
+    return sa.create_engine(f"sqlite:///file:{quote(parsed.database or '')}?mode=ro&uri=true")
+
+
 def _bring_up(connection: sa.Connection) -> None:
-    version = _version(connection)
-    if version > _SCHEMA_VERSION:
+    version = found_version(connection)
+    if version > SCHEMA_VERSION:
         raise ConfigurationError(
             f"the ledger was written by a later version (its tables have version {version}, this program knows "
-            f"{_SCHEMA_VERSION}): install that version again, or name another ledger (data_dir, ledger.url)"
+            f"{SCHEMA_VERSION}): install that version again, or name another ledger (data_dir, ledger.url)"
         )
-    if version == _SCHEMA_VERSION:
+    if version == SCHEMA_VERSION:
         return
     if version == 1:
         _bring_up_from_1(connection)
     else:
         _metadata.create_all(connection)
-    connection.execute(_SCHEMA.insert().values(version=_SCHEMA_VERSION))
+    connection.execute(_SCHEMA.insert().values(version=SCHEMA_VERSION))
 
 
-def _version(connection: sa.Connection) -> int:
+def found_version(connection: sa.Connection) -> int:
     """Return the version of the tables that are there; 0: none."""
     names = sa.inspect(connection).get_table_names()
     if _SCHEMA.name in names:

@@ -15,7 +15,7 @@ from typing import Any
 from pneumo_monai.connections import DestinationTls, ListenerTls, Profile
 from pneumo_monai.errors import ConfigurationError
 
-__all__ = ["CIPHER_SUITES", "SecureChannel", "client_context", "reason_of", "server_context"]
+__all__ = ["CIPHER_SUITES", "SecureChannel", "client_context", "reason_of", "server_context", "valid_until"]
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +95,14 @@ def client_context(settings: DestinationTls, key: str) -> ssl.SSLContext:
         identity.load(context)
         identity.check_validity(ssl.Purpose.CLIENT_AUTH)
     return context
+
+
+def valid_until(settings: ListenerTls | DestinationTls, key: str) -> float | None:
+    """Return until when our certificate is valid, seconds since the epoch, None without one; see `server_context`."""
+    if settings.certificate is None or settings.key is None:
+        return None
+    purpose = ssl.Purpose.SERVER_AUTH if isinstance(settings, ListenerTls) else ssl.Purpose.CLIENT_AUTH
+    return _Identity(settings.certificate, settings.key, settings.passphrase_file, key).check_validity(purpose)
 
 
 class SecureChannel:
@@ -200,8 +208,8 @@ class _Identity:
         except ssl.SSLError as error:
             raise ConfigurationError(self._explain(error, is_encrypted=bool(asked))) from None
 
-    def check_validity(self, purpose: ssl.Purpose) -> None:
-        """Let OpenSSL judge the certificate as the other side will, but for the authority.
+    def check_validity(self, purpose: ssl.Purpose) -> float:
+        """Let OpenSSL judge the certificate as the other side will, but for the authority; return until when it holds.
 
         Raises
         ------
@@ -227,6 +235,7 @@ class _Identity:
         days = (until - time.time()) / 86400
         if days < _SOON_DAYS:
             _log.warning("%s.certificate: %s expires in %d days", self._key, self._certificate, days)
+        return until
 
     def _passphrase(self, asked: list[bool]) -> Callable[[], str]:
         # A function, not a value: without one, OpenSSL asks at the terminal and the start hangs.

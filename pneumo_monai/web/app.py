@@ -1,7 +1,7 @@
-"""Health, readiness and a status page. No patient data: UIDs, states, reasons, counts."""
+"""Health, readiness, metrics and a status page. No patient data: UIDs, states, reasons, counts."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -11,24 +11,34 @@ import sqlalchemy as sa
 import uvicorn
 from jinja2 import Environment, Template
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from pneumo_monai import __version__
 from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.metrics import CONTENT_TYPE_LATEST, Metrics
 from pneumo_monai.overview import overview
 from pneumo_monai.processes import ProcessState
 from pneumo_monai.records import Records
 from pneumo_monai.settings import Settings
 from pneumo_monai.tables import connect
+from pneumo_monai.web.access import TokenGuard
 
 __all__ = ["make_app", "serve_web"]
 
 _STUDIES_SHOWN = 100
 
 
-def make_app(records: Callable[[], Records], processes: Callable[[], Sequence[ProcessState]]) -> Starlette:
+def make_app(
+    records: Callable[[], Records],
+    processes: Callable[[], Sequence[ProcessState]],
+    *,
+    alarms: Callable[[], Mapping[str, bool]] = dict,
+    destinations: Sequence[str] = (),
+    token: str | None = None,
+) -> Starlette:
     """Build the web application.
 
     Parameters
@@ -37,7 +47,17 @@ def make_app(records: Callable[[], Records], processes: Callable[[], Sequence[Pr
         Returns the ledger's tables; may raise `sqlalchemy.exc.SQLAlchemyError` while they cannot be reached.
     processes : callable
         Returns how each process stands.
+    alarms : callable
+        Returns whether each alarm is raised.
+    destinations : sequence of str
+        Names of the destinations.
+    token : str or None
+        What every caller must know; None: nobody is asked.
     """
+    measured = Metrics(records, processes, alarms, destinations)
+
+    def metrics(_: Request) -> Response:
+        return Response(measured.text(), media_type=CONTENT_TYPE_LATEST)
 
     def health(_: Request) -> Response:
         return JSONResponse({"status": "alive", "version": __version__})
@@ -64,18 +84,28 @@ def make_app(records: Callable[[], Records], processes: Callable[[], Sequence[Pr
         return HTMLResponse(page)
 
     return Starlette(
-        routes=[Route("/", status), Route("/health", health), Route("/ready", ready)],
+        routes=[
+            Route("/", status),
+            Route("/health", health),
+            Route("/ready", ready),
+            Route("/metrics", metrics),
+        ],
+        middleware=[] if token is None else [Middleware(TokenGuard, token=token)],
     )
 
 
 @contextmanager
-def serve_web(settings: Settings, processes: Callable[[], Sequence[ProcessState]]) -> Iterator[None]:
+def serve_web(
+    settings: Settings,
+    processes: Callable[[], Sequence[ProcessState]],
+    alarms: Callable[[], Mapping[str, bool]] = dict,
+) -> Iterator[None]:
     """Serve the web port from a thread until the context ends.
 
     Raises
     ------
     ConfigurationError
-        The address or port cannot be listened on.
+        The address or port cannot be listened on, or the token cannot be read.
     """
 
     @cache
@@ -83,7 +113,13 @@ def serve_web(settings: Settings, processes: Callable[[], Sequence[ProcessState]
         return Records(connect(settings.ledger_url))
 
     config = uvicorn.Config(
-        make_app(records, processes),
+        make_app(
+            records,
+            processes,
+            alarms=alarms,
+            destinations=[destination.name for destination in settings.destinations],
+            token=settings.web.read_token(),
+        ),
         host=settings.web.host,
         port=settings.web.port,
         log_config=None,

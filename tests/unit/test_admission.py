@@ -26,9 +26,8 @@ from pneumo_monai.admission import (
     Admission,
     Rejection,
     Seats,
-    is_loopback,
 )
-from pneumo_monai.connections import Limits, Peer
+from pneumo_monai.connections import Limits, Peer, is_loopback
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID
 from pneumo_monai.ledger import Inbox, prepare
 from pneumo_monai.listener import ListenerProcess

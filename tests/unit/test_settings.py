@@ -11,6 +11,7 @@ import yaml
 from pneumo_monai.connections import Limits
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.forms import Form
+from pneumo_monai.monitoring import Alarms
 from pneumo_monai.settings import IntendedUse, Settings, load_intended_use, load_report, load_settings
 
 README = Path(__file__).parents[2] / "README.md"
@@ -66,7 +67,8 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
                 "not_analysed": ("age", "pixel-format", "too-large", "undecodable", "unlike-chest", "inverted"),
             },
         ),
-        "web": {"host": "127.0.0.1", "port": 8080},
+        "web": {"host": "127.0.0.1", "port": 8080, "token": None, "token_file": None, "behind_proxy": False},
+        "alarms": Alarms().model_dump(),
         "model": {"path": None, "device": "auto"},
         "intended_use": {
             "minimum_age": 18,
@@ -271,7 +273,7 @@ def test_the_environment_alone_is_enough(load, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PNEUMO_MONAI_DATA_DIR", "/srv/films")
     monkeypatch.setenv("PNEUMO_MONAI_LEDGER__URL", "postgresql://u:p@h/db")
     monkeypatch.setenv("PNEUMO_MONAI_DESTINATIONS", '[{"name": "a", "ae_title": "A", "host": "h", "port": 1}]')
-    monkeypatch.setenv("PNEUMO_MONAI_WEB", '{"port": 1}')
+    monkeypatch.setenv("PNEUMO_MONAI_WEB", '{"port": 1, "behind_proxy": true}')
     settings = load("web: {host: 0.0.0.0, port: 2}")
     assert settings.data_dir == Path("/srv/films")
     assert settings.ledger_url == "postgresql://u:p@h/db"

@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from pneumo_monai.entries import FilmAnswer, FilmState
+from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.monitoring import Web
 from pneumo_monai.processes import ProcessState
 from pneumo_monai.records import Records
 from pneumo_monai.spool import Identity
@@ -52,3 +54,43 @@ def test_a_ledger_that_cannot_be_read_is_said_so() -> None:
     answer = TestClient(make_app(broken, list)).get("/")
     assert answer.status_code == 503
     assert "ledger cannot be read" in answer.text
+
+
+def test_whoever_does_not_know_the_token_sees_nothing_but_that_we_are_alive() -> None:
+    app = make_app(lambda: pytest.fail("not asked"), list, token="0123456789abcdef")
+    client = TestClient(app)
+    assert client.get("/health").status_code == 200
+    for path in ("/", "/ready", "/metrics", "/nothing"):
+        answer = client.get(path)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Basic ")
+    for wrong in (
+        "Bearer 0123456789abcdeX",
+        "Basic !",
+        "Basic MDEyMw==",
+        "Digest 0123456789abcdef",
+        "Bearer ",
+        "\u00e4",
+    ):
+        assert client.get("/ready", headers={"Authorization": wrong.encode("latin-1")}).status_code == 401
+    assert client.get("/ready", headers={"Authorization": "Bearer 0123456789abcdef"}).status_code == 200
+    assert client.get("/ready", auth=("anybody", "0123456789abcdef")).status_code == 200
+
+
+def test_an_address_of_the_network_needs_a_token_or_a_proxy(tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "192.0.2.1", "::", "pacs.example.org"):
+        with pytest.raises(ValueError, match=r"set token_file .* or behind_proxy"):
+            Web(host=host)
+    file = tmp_path / "token"
+    assert Web(host="0.0.0.0", behind_proxy=True).read_token() is None
+    with pytest.raises(ConfigurationError, match=r"web\.token_file: .* cannot be read"):
+        Web(host="0.0.0.0", token_file=file).read_token()
+    file.write_text("short\n")
+    with pytest.raises(ConfigurationError, match="is no token; one has 16") as caught:
+        Web(token_file=file).read_token()
+    assert "short" not in str(caught.value)
+    file.write_text("0123456789abcdef\n")
+    assert Web(host="0.0.0.0", token_file=file).read_token() == "0123456789abcdef"
+    token = Web(token="fedcba9876543210", token_file=file)
+    assert token.read_token() == "fedcba9876543210"
+    assert "fedcba" not in repr(token)
