@@ -23,7 +23,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from pneumo_monai.admission import LOCAL_LIMIT_EXCEEDED, Admission, Seats, abort
 from pneumo_monai.connections import Limits
 from pneumo_monai.tls import reason_of
-from pneumo_monai.transport import BoundedSocket, PduStream, Progress, close
+from pneumo_monai.transport import BoundedSocket, EnduringStateMachine, PduStream, Progress, close
 
 __all__ = ["AcceptorServer"]
 
@@ -54,6 +54,7 @@ class _Handler(RequestHandler):
         association = super()._create_association()
         # pynetdicom has tied a socket of its own to it, and announced it: ours takes its place.
         association.dul.event_queue.get_nowait()
+        association.dul.state_machine = EnduringStateMachine(association.dul)
         association.dul.socket = BoundedSocket(association, cast("PduStream", self.request), self.server.limits)
         return association
 

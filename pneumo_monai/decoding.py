@@ -18,6 +18,7 @@ from pydicom.pixels import get_decoder
 from pneumo_monai.codestreams import Frame, parse_j2k, parse_jpeg
 from pneumo_monai.errors import OutOfResources, Reason, Refused
 from pneumo_monai.pixel_description import PixelDescription
+from pneumo_monai.rle import decode_rle
 
 __all__ = ["DECODERS", "decode"]
 
@@ -27,7 +28,7 @@ DECODERS: dict[str, str] = {
     uid.ExplicitVRLittleEndian: "",
     uid.DeflatedExplicitVRLittleEndian: "",
     uid.ExplicitVRBigEndian: "",
-    uid.RLELossless: "pydicom",  # pylibjpeg-rle ends the process on hostile bytes: a Rust panic is no Exception
+    uid.RLELossless: "own",
     uid.JPEGBaseline8Bit: "pillow",
     uid.JPEGExtended12Bit: "pillow",  # 8 bit only: 12 bit by GDCM
     uid.JPEGLossless: "gdcm",
@@ -40,7 +41,7 @@ DECODERS: dict[str, str] = {
     uid.HTJ2KLosslessRPCL: "pylibjpeg",
     uid.HTJ2K: "pylibjpeg",
 }
-"""Every transfer syntax that is decoded, and by what. GDCM is called by `_decode_by_gdcm`."""
+"""Every transfer syntax that is decoded, and by what. GDCM is called here, our own is `pneumo_monai.rle`."""
 
 _LOSSY = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K})
 
@@ -91,13 +92,16 @@ def decode(dataset: Dataset, description: PixelDescription) -> NDArray[np.unsign
 
 def _decode(dataset: Dataset, description: PixelDescription) -> NDArray[np.integer[Any]]:
     syntax, encoded, allocated = description.transfer_syntax, dataset.PixelData, description.bits_allocated
+    if syntax == uid.RLELossless:
+        frame = get_frame(encoded, 0, number_of_frames=1)
+        return decode_rle(frame, description.rows, description.columns, allocated // 8)
     if syntax in uid.JPEG2000TransferSyntaxes:
         _check_frame(parse_j2k(get_frame(encoded, 0, number_of_frames=1)), description)
     elif syntax in uid.JPEGTransferSyntaxes or syntax in uid.JPEGLSTransferSyntaxes:
-        frame, codestream = parse_jpeg(get_frame(encoded, 0, number_of_frames=1))
-        _check_frame(frame, description)
-        if DECODERS[syntax] == "gdcm" or frame.precision > 8:
-            return _decode_by_gdcm(codestream, frame, syntax)
+        header, codestream = parse_jpeg(get_frame(encoded, 0, number_of_frames=1))
+        _check_frame(header, description)
+        if DECODERS[syntax] == "gdcm" or header.precision > 8:
+            return _decode_by_gdcm(codestream, header, syntax)
         allocated = 8
     options: dict[str, Any] = {
         "rows": description.rows,

@@ -3,6 +3,9 @@
 Training, evaluation and the service all start from `read_film`; there is no second implementation.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -11,13 +14,17 @@ from pneumo_monai.decoding import decode
 from pneumo_monai.grayscale import displayed_values
 from pneumo_monai.pixel_description import MAX_PIXELS, MIN_SIDE, PixelDescription, check_pixel_description
 
-__all__ = ["MAX_PIXELS", "MIN_SIDE", "PixelDescription", "check_pixel_description", "read_film"]
+__all__ = ["MAX_PIXELS", "MIN_SIDE", "Decode", "PixelDescription", "check_pixel_description", "read_film"]
 
 _BLOCK = 1 << 18
 """Pixels that are looked up at once: numpy widens their indices to eight bytes each."""
 
 
-def read_film(dataset: Dataset) -> NDArray[np.float32]:
+Decode = Callable[[Dataset, PixelDescription], NDArray[np.unsignedinteger[Any]]]
+"""What `pneumo_monai.decoding.decode` is, here or in another process."""
+
+
+def read_film(dataset: Dataset, decode: Decode = decode) -> NDArray[np.float32]:
     """Decode one grayscale film into displayed values.
 
     Modality LUT Sequence or rescale (PS3.3 C.11.1); then the first item of VOI LUT Sequence, else the first window with
@@ -29,6 +36,8 @@ def read_film(dataset: Dataset) -> NDArray[np.float32]:
     ----------
     dataset : Dataset
         An instance with file meta information and Pixel Data (7FE0,0010).
+    decode : Decode
+        How Pixel Data becomes stored bits.
 
     Returns
     -------

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from pneumo_monai.decoding import decode
 from pneumo_monai.engine import Engine, calibrated
 from pneumo_monai.familiarity import check_picture
 from pneumo_monai.findings import FilmFinding, Outcome, StudyFindings
@@ -20,7 +21,7 @@ from pneumo_monai.gate import check, check_age
 from pneumo_monai.instances import read_instance
 from pneumo_monai.logs import without_text
 from pneumo_monai.lungs import LungFields
-from pneumo_monai.pixels import read_film
+from pneumo_monai.pixels import Decode, read_film
 from pneumo_monai.refusals import find_refusal
 from pneumo_monai.report.documents import build_documents
 from pneumo_monai.report.result import Result
@@ -47,12 +48,19 @@ class Reading:
         Whose films may be read; None: the defaults of the settings.
     reporting : Reporting or None
         What is made of a result; None: one Comprehensive 3D SR, of findings only.
+    decode : Decode
+        Where films are decoded: in this process, or in one that a film may end.
     """
 
     def __init__(
-        self, engine: Engine, intended_use: IntendedUse | None = None, reporting: Reporting | None = None
+        self,
+        engine: Engine,
+        intended_use: IntendedUse | None = None,
+        reporting: Reporting | None = None,
+        decode: Decode = decode,
     ) -> None:
         self.engine = engine
+        self._decode = decode
         self._reporting = reporting or Reporting()
         self._intended_use = intended_use or IntendedUse()
 
@@ -81,7 +89,7 @@ class Reading:
 
         def preprocess(film: Film) -> Film:
             assert film.dataset is not None  # noqa: S101 - load comes before
-            pixels = read_film(film.dataset)
+            pixels = read_film(film.dataset, self._decode)
             # The codestream is not needed again, and a study of many films would hold them all.
             del film.dataset.PixelData
             prepared = self.engine.prepare(pixels)
@@ -178,7 +186,9 @@ class Reading:
         """Return why no film was read, and its name; None: nobody is told."""
         bundle = self.engine.bundle
         wanted = self._reporting.not_analysed
-        refusal = find_refusal(study, wanted, model=bundle.identity, operating_point=bundle.operating_point)
+        refusal = find_refusal(
+            study, wanted, model=bundle.identity, operating_point=bundle.operating_point, decode=self._decode
+        )
         if refusal is None:
             return None
         named = "\n".join(["refusal", *(f"{film.sop_instance_uid} {film.reason}" for film in refusal.outcome.films)])

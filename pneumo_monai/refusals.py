@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pneumo_monai.attributes import is_uid, text
+from pneumo_monai.decoding import decode
 from pneumo_monai.errors import Reason, Refused, Retryable
 from pneumo_monai.findings import FilmRefusal, ModelIdentity, OperatingPoint, StudyRefusal
 from pneumo_monai.instances import read_instance
-from pneumo_monai.pixels import read_film
+from pneumo_monai.pixels import Decode, read_film
 from pneumo_monai.sections import NEVER_REPORTED
 from pneumo_monai.study import Film, Study
 
@@ -32,7 +33,12 @@ class Refusal:
 
 
 def find_refusal(
-    study: Study, wanted: Collection[Reason], *, model: ModelIdentity, operating_point: OperatingPoint
+    study: Study,
+    wanted: Collection[Reason],
+    *,
+    model: ModelIdentity,
+    operating_point: OperatingPoint,
+    decode: Decode = decode,
 ) -> Refusal | None:
     """Tell why no film of a study was read.
 
@@ -48,6 +54,8 @@ def find_refusal(
         What makes a report.
     model, operating_point
         What would have read them.
+    decode : Decode
+        Where films are decoded.
     """
     refused = [(film, film.refused) for film in study.films if film.refused is not None]
     if study.previous is not None or len(refused) < len(study.films):
@@ -65,7 +73,7 @@ def find_refusal(
         films[uid] = FilmRefusal(sop_instance_uid=uid, reason=why.reason, detail=why.detail)
         if why.reason in _WORTH_SHOWING:
             with suppress(Refused, Retryable):
-                pictures[uid] = read_film(header)
+                pictures[uid] = read_film(header, decode)
         # A study of many films would hold them all.
         header.pop("PixelData", None)
         sources[uid] = header

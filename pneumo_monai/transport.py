@@ -14,17 +14,20 @@ from enum import Enum
 
 from pynetdicom import evt
 from pynetdicom.association import Association
+from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 from pynetdicom.transport import AssociationSocket
 
 from pneumo_monai.connections import Limits
 
-__all__ = ["BoundedSocket", "PduStream", "Progress", "close"]
+__all__ = ["BoundedSocket", "EnduringStateMachine", "PduStream", "Progress", "close"]
 
 _log = logging.getLogger(__name__)
 
 _HEADER_BYTES = 6
 _CHUNK_BYTES = 64 * 1024
 _PDU_TYPES = range(1, 8)
+_INVALID_PDU = "Evt19"
+"""PS3.8 table 9-10: unrecognized or invalid PDU, which is answered with an A-ABORT."""
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -158,6 +161,31 @@ def _wait(connection: socket.socket, events: int, seconds: float) -> None:
     poller.poll(max(1, int(seconds * 1000)))
 
 
+class EnduringStateMachine(StateMachine):
+    """The state machine of PS3.8 9.2, which no peer can end.
+
+    pynetdicom's own raises where its table has no row, and where a message trips its parser: its thread ends with a
+    traceback, and the association stands, deaf, until the network time-out.
+    """
+
+    def do_action(self, event: str) -> None:
+        """Do what the table says; abort the association where that cannot be done."""
+        if (event, self.current_state) not in TRANSITION_TABLE:
+            # Two threads may end an association at once: one asks for an abort where the other has sent its own (Evt7
+            # in Sta13). The first stands, and timers end what would go on.
+            return
+        try:
+            super().do_action(event)
+        except Exception as error:
+            if event == _INVALID_PDU:
+                raise
+            title, what = str(self.dul.assoc.requestor.ae_title).strip(), type(error).__name__
+            _log.warning("the association with %s is aborted: what it sent is no message (%s)", title, what)
+            # pynetdicom has told its thread to end: the peer would get no answer.
+            self.dul._kill_thread = False
+            self.dul.event_queue.put(_INVALID_PDU)
+
+
 class BoundedSocket(AssociationSocket):
     """An association's socket that holds its peer to the limits.
 
@@ -185,8 +213,9 @@ class BoundedSocket(AssociationSocket):
         """Whether a whole PDU, or the end of the connection, can be read without waiting."""
         if self.socket is None or not self._is_connected or self._failed:
             return False
-        if self.assoc.dimse.msg_queue.qsize():
+        if self.assoc.dimse.msg_queue.qsize() and self.assoc.is_established:
             # One message is served at a time: what a peer sends ahead waits in its own buffers, not in our memory.
+            # Once the association is aborted nothing is served, and the end of the connection must be seen.
             self._pdu_begun = None
             return False
         progress = self._stream.fill()
@@ -234,8 +263,7 @@ class BoundedSocket(AssociationSocket):
         self._failed = True
         title = str(self.assoc.requestor.ae_title).strip()
         _log.warning("the association with %s is aborted: %s", title, why)
-        # Evt19: unrecognized or invalid PDU (PS3.8 table 9-10), which is answered with an A-ABORT.
-        self.event_queue.put("Evt19")
+        self.event_queue.put(_INVALID_PDU)
 
     def _shutdown_socket(self) -> None:
         close(self._stream.connection)

@@ -39,6 +39,7 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
             client_context(destination.tls, f"destinations[{number}].tls")
     bundle = Bundle(settings.model.path or PACKAGED)
 
+    from pneumo_monai.decoding_process import DecodingProcess
     from pneumo_monai.delivery import Delivery
     from pneumo_monai.desk import Desk
     from pneumo_monai.engine import Engine, choose_device
@@ -58,7 +59,8 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
     engine.warm_up()
     _log.info("model %s %s reads on %s", bundle.name, bundle.version, engine.device)
     reporting = Reporting.to(settings.destinations, settings.report)
-    graph = ResidentGraph(Reading(engine, settings.intended_use, reporting))
+    decoder = DecodingProcess()
+    graph = ResidentGraph(Reading(engine, settings.intended_use, reporting, decoder.decode))
     records, spool = Records(prepare(settings.ledger_url)), Spool(settings.data_dir)
     desk = Desk(
         records=records,
@@ -69,7 +71,7 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
         reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
         read=graph.read,
     )
-    with graph, run_workflows(settings.ledger_url, desk, slot=slot):
+    with decoder, graph, run_workflows(settings.ledger_url, desk, slot=slot):
         notify_ready(model=f"{bundle.name} {bundle.version}", device=str(engine.device))
         while not stop.wait(0.5):
             if not graph.is_running:

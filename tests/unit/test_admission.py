@@ -372,3 +372,16 @@ def test_stopping_ends_what_waits(tmp_path: Path):
 def test_listening_to_everybody_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     with listening(tmp_path, host="0.0.0.0") as process:
         assert f"whoever reaches 0.0.0.0:{process.port} may send: set listener.peers or listener.tls" in caplog.text
+
+
+def test_a_command_that_is_none_ends_its_association_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """pynetdicom's thread would end at it, and the association stand until the network time-out."""
+    before = threads()
+    with listening(tmp_path) as process:
+        with connected(process) as connection:
+            accepted(connection)
+            connection.sendall(fragment(struct.pack("<HHLH", 0, 0x0800, 2, 0x0101), is_last=True))
+            assert answer(connection)[0] == 7
+        wait_until("its threads are gone", lambda: process._server and not process._server.active_associations)
+        assert "what it sent is no message (AttributeError)" in caplog.text
+    wait_until("all threads are gone", lambda: threads() <= before, 30)
