@@ -58,9 +58,7 @@ def stage(root: Path, checkout: Path, lock: Path) -> None:
     shutil.move(shipped, models)
     # One copy of the weights: the service finds its model where a MAP has it.
     shipped.symlink_to(Path("..", "..", models.name))
-    shutil.copytree(
-        _PACKAGE, application / _PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", "Containerfile")
-    )
+    shutil.copytree(_PACKAGE, application / _PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__", "image"))
     # `python3 /opt/holoscan/app`, the packager's command, runs this file with its folder on the path.
     shutil.copy(_PACKAGE / "__main__.py", application)
     shutil.copy(lock, application / "requirements.txt")
