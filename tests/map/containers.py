@@ -27,7 +27,7 @@ mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount --bind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/tmp"
-while [ "$1" != -- ]; do mount --bind "$1" "$root/$2"; shift 2; done
+while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done
 shift
 mount -o remount,ro,bind "$root"
 exec setpriv --no-new-privs chroot --userspec="$user" --groups= "$root" env -i -C "$folder" "$@"
@@ -148,15 +148,24 @@ class Buildah(Image):
         command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _NAMESPACES, "sh"]
         command += [str(self.root), user, self.config["WorkingDir"]]
         for target, folder in (mounts or {}).items():
-            inside = self.root / target.removeprefix("/")
+            inside = self._inside(target)
             if folder.is_dir():
                 inside.mkdir(parents=True, exist_ok=True)
             else:
                 inside.parent.mkdir(parents=True, exist_ok=True)
                 inside.touch()
-            command += [str(folder), target]
+            command += [str(folder), str(inside)]
         command += ["--", *self.config["Env"], *(f"{name}={value}" for name, value in (environment or {}).items())]
         return [*command, *(entrypoint or self.config["Entrypoint"]), *arguments]
+
+    def _inside(self, target: str) -> Path:
+        """Return where a path of the image lies here: its links, such as /var/run, are those of the image."""
+        path = self.root
+        for part in Path(target).parts[1:]:
+            path /= part
+            if path.is_symlink() and path.readlink().is_absolute():
+                path = self._inside(str(path.readlink()))
+        return path
 
     def _first_process(self, pid: int) -> int:
         children = Path(f"/proc/{pid}/task/{pid}/children")
