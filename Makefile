@@ -8,12 +8,13 @@ OUTPUT ?= demo-output
 IMAGE ?= pneumo-monai:0.1.0
 LOCK ?= constraints/map-cpu.txt
 
-.PHONY: install demo test check wheel map map-stage map-test lock clean help
+.PHONY: install demo test viewer-test check wheel map map-stage map-test lock clean help
 
 help:
 	@echo "make install   make .venv and install everything (runtime, training, tests)"
 	@echo "make demo      run the whole road on drawn phantoms; make demo INPUT=folder for real films"
 	@echo "make test      run the tests"
+	@echo "make viewer-test  look at results in OHIF; VIEWER_SCREENSHOTS=folder keeps what was seen"
 	@echo "make check     lint, format and type checks"
 	@echo "make wheel     build the wheel into dist/"
 	@echo "make map       build the container image IMAGE with docker, podman or buildah; make map-test runs it"
@@ -36,6 +37,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+viewer-test: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/train.txt --editable '.[viewer]'
+	$(BIN)/python -m pytest -m viewer tests/viewer
 
 check: install
 	$(BIN)/ruff check .

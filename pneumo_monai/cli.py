@@ -5,12 +5,15 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pneumo_monai.errors import Broken, ConfigurationError, DeliveryError, PneumoMonaiError, Retryable
+from pneumo_monai.errors import Broken, ConfigurationError, DeliveryError, PneumoMonaiError, Reason, Retryable
+from pneumo_monai.forms import Form
 from pneumo_monai.processes import EX_CONFIG, end_with_parent
 
 if TYPE_CHECKING:
@@ -134,13 +137,24 @@ def run(
         Path | None, typer.Option(help="Folder of a MONAI Bundle; default: the one in the package.")
     ] = None,
     device: Annotated[Device, typer.Option(help="Where the network runs.")] = "auto",
+    form: Annotated[
+        list[Form] | None,
+        typer.Option(help="What to write, more than once for several forms; default: sr-comprehensive-3d."),
+    ] = None,
+    not_analysed: Annotated[
+        list[Reason] | None,
+        typer.Option(help="Reason for which a study of which no film was read gets a report too; more than once."),
+    ] = None,
 ) -> None:
-    """Read a folder once and write one Structured Report a study into another."""
+    """Read a folder once and write the report of each study into another."""
     from pneumo_monai import logs
     from pneumo_monai.oneshot import run_folder
 
     logs.configure("run")
-    if not run_folder(source, output, model=model, device=device):
+    if Form.REJECTION_NOTE in (form or ()):
+        raise ConfigurationError("--form: rejection-note follows a retraction by itself; choose another form")
+    forms, reasons = form or [Form.SR_COMPREHENSIVE_3D], not_analysed or []
+    if not run_folder(source, output, model=model, device=device, forms=forms, not_analysed=reasons):
         raise typer.Exit(1)
 
 
@@ -151,14 +165,56 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List studies and their state, and why what was not analysed was not."""
-    from sqlalchemy.exc import SQLAlchemyError
-
     from pneumo_monai.settings import load_settings
     from pneumo_monai.status import print_status
 
     settings = load_settings(config)
-    try:
+    with _ledger_of(settings):
         print_status(settings, limit=limit, as_json=as_json)
+
+
+@app.command()
+def retract(
+    study: Annotated[str, typer.Argument(help="Study Instance UID.")],
+    cause: Annotated[
+        Literal["safety", "quality"],
+        typer.Option(help="safety: the result is wrong, and may harm; quality: it should not have been made."),
+    ],
+    why: Annotated[str, typer.Option(help="One sentence for the reader of the report; it goes into no log.")],
+    config: Config,
+) -> None:
+    """Withdraw the result of a study: a report that supersedes it, then a rejection note."""
+    from pneumo_monai import logs
+    from pneumo_monai.revising import ask_for_retraction
+    from pneumo_monai.settings import load_settings
+
+    logs.configure("retract")
+    settings = load_settings(config)
+    with _ledger_of(settings):
+        typer.echo(ask_for_retraction(settings, study, cause, why))
+
+
+@app.command()
+def reread(studies: Annotated[list[str], typer.Argument(help="Study Instance UIDs.")], config: Config) -> None:
+    """Read the films of studies again, retracted and refused ones too; a new model supersedes the old report."""
+    from pneumo_monai import logs
+    from pneumo_monai.revising import ask_for_rereading
+    from pneumo_monai.settings import load_settings
+
+    logs.configure("reread")
+    settings = load_settings(config)
+    with _ledger_of(settings):
+        for line in ask_for_rereading(settings, studies):
+            typer.echo(line)
+
+
+@contextmanager
+def _ledger_of(settings: "Settings") -> Iterator[None]:
+    """Name the ledger that cannot be reached; what the database says may hold its password."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
     except SQLAlchemyError as error:
         where = "ledger.url: the database" if settings.ledger.url else f"data_dir: the ledger in {settings.data_dir}"
         raise Retryable(f"{where} cannot be read ({type(error).__name__})") from error

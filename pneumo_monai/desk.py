@@ -1,19 +1,34 @@
 """A worker's desk: what the workflows ask for, done with records, spool, graph and sender."""
 
-import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
-from pneumo_monai.errors import DeliveryError, OutOfResources
-from pneumo_monai.records import INTERNAL, DeliveryState, FilmAnswer, FilmState, Records, ReportRecord
-from pneumo_monai.sender import send_files
+from pneumo_monai.delivery import Delivery
+from pneumo_monai.entries import (
+    INTERNAL,
+    DeliveryState,
+    DocumentRecord,
+    FilmAnswer,
+    FilmRecord,
+    FilmState,
+    OutcomeKind,
+    ReportRecord,
+)
+from pneumo_monai.errors import OutOfResources, Reason, Refused
+from pneumo_monai.filing import file_report, file_withdrawal
+from pneumo_monai.findings import RetractionCause
+from pneumo_monai.forms import Form
+from pneumo_monai.records import Records
+from pneumo_monai.retraction import Reader, documents_at, withdraw
+from pneumo_monai.revisions import Reporting
 from pneumo_monai.settings import Destination
 from pneumo_monai.spool import Spool
 from pneumo_monai.study import Film, PreviousReport, Study
 
 __all__ = ["Desk"]
 
-_log = logging.getLogger(__name__)
+_NEVER_OPENED_AGAIN = Reason.CONFLICTING_CONTENT
+"""Which of two objects under one UID is meant does not become clear by reading them again."""
 
 
 class Desk:
@@ -24,11 +39,15 @@ class Desk:
     records : Records
         The ledger's tables.
     spool : Spool
-        Films and reports on disk.
+        Films and documents on disk.
     destinations : sequence of Destination
-        Who gets every report.
-    calling_ae_title : str
-        How we name ourselves to them.
+        Who gets results, and in which forms.
+    delivery : Delivery
+        How they get them.
+    reporting : Reporting
+        What is made of a result, for all of them.
+    reader : Reader
+        What reads here.
     read : callable
         Passes one study through the graph: `pneumo_monai.graph.ResidentGraph.read`.
     """
@@ -39,89 +58,142 @@ class Desk:
         records: Records,
         spool: Spool,
         destinations: Sequence[Destination],
-        calling_ae_title: str,
+        delivery: Delivery,
+        reporting: Reporting,
+        reader: Reader,
         read: Callable[[Study], Study],
     ) -> None:
         self._records = records
         self._spool = spool
         self._peers = {destination.name: destination for destination in destinations}
-        self._calling_ae_title = calling_ae_title
+        self._delivery = delivery
+        self._reporting = reporting
+        self._reader = reader
         self._read = read
         self.destinations: Sequence[str] = tuple(self._peers)
 
-    def analyse(self, study_instance_uid: str) -> str | None:
-        """Read all films of a study; store, then enter, a report that says something new."""
-        # A refusal is final for the bytes it was given to: they are not read again.
-        films = [film for film in self._records.films(study_instance_uid) if film.state is not FilmState.REFUSED]
-        previous = self._records.latest_report(study_instance_uid)
+    def analyse(self, study_instance_uid: str, *, again: bool = False) -> tuple[int, list[str]] | None:
+        """Read the films of a study; store, then enter, a revision that says something new."""
+        received = self._records.films(study_instance_uid)
+        previous = self._previous(study_instance_uid)
+        films = [_film(film, self._spool, again=again) for film in received]
         study = self._read(
             Study(
                 study_instance_uid=study_instance_uid,
-                films=tuple(Film(path=self._spool.path(film.path), key=film.id) for film in films),
-                previous=None
-                if previous is None
-                else PreviousReport(
-                    revision=previous.revision,
-                    fingerprint=previous.fingerprint,
-                    path=self._spool.path(previous.path),
-                ),
+                # What was refused before only matters to a report that speaks of all refusals.
+                films=tuple(film for film in films if film.is_open or previous is None),
+                previous=previous,
             )
         )
         if any(film.again for film in study.films):
             raise OutOfResources("a film could not be read for want of resources")
-        self._records.answer([_answer(film) for film in study.films], self._store(study), self.destinations)
-        return self._records.undelivered(study_instance_uid)
+        open_films = {film.key for film in films if film.is_open}
+        answers = [_answer(film) for film in study.films if film.key in open_films]
+        revision = None if study.report is None else file_report(study.report, self._spool, self._peers.values())
+        self._records.answer(answers, revision)
+        return self._current(study_instance_uid)
 
     def give_up(self, study_instance_uid: str, why: str) -> None:
         """Enter as failed what is still in progress of a study."""
         open_films = [f for f in self._records.films(study_instance_uid) if f.state is FilmState.IN_PROGRESS]
-        answers = [
-            FilmAnswer(film_id=film.id, state=FilmState.FAILED, reason=INTERNAL, detail=why) for film in open_films
-        ]
-        self._records.answer(answers, None, ())
+        self._records.answer(
+            [FilmAnswer(film_id=film.id, state=FilmState.FAILED, reason=INTERNAL, detail=why) for film in open_films]
+        )
 
-    def deliver(self, report: str, destination: str) -> None:
-        """Send the stored bytes of a report, and enter what came of it."""
+    def retract(self, study_instance_uid: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
+        """Withdraw the result of a study, unless it was since the given revision."""
+        reports = self._records.reports([study_instance_uid])
+        if not any(r.outcome is OutcomeKind.RETRACTION and r.revision > revision for r in reports):
+            self._retract(reports, RetractionCause(cause), why)
+        return self._current(study_instance_uid)
+
+    def _retract(self, reports: Sequence[ReportRecord], cause: RetractionCause, why: str) -> None:
+        current = reports[-1]
+        study = current.study_instance_uid
+        # First of all: nothing of it goes out any more, and what went is known.
+        self._records.withdraw(study)
+        documents = self._records.documents([study])
+        known_at = documents_at(reports, documents, self._records.deliveries([study]))
+        films = self._records.films(study)
+        previous = self._previous(study)
+        assert previous is not None  # noqa: S101 - `current` is it
+        withdrawal = withdraw(
+            current,
+            films={f.sop_instance_uid: self._spool.path(f.path) for f in films if _is_subject(f, current)},
+            cause=cause,
+            why=why,
+            reader=self._reader,
+            previous=previous,
+            known_at={name: self._paths(known) for name, known in known_at.items() if name in self._peers},
+            reporting=self._reporting,
+        )
+        answers = [
+            FilmAnswer(
+                film_id=film.id, state=FilmState.REFUSED, reason=Reason.RETRACTED, detail="its result was withdrawn"
+            )
+            for film in films
+            if film.state is FilmState.ANALYSED
+        ]
+        self._records.answer(answers, file_withdrawal(withdrawal, self._spool, self._peers.values(), known_at))
+
+    def waiting(self) -> list[tuple[str, int, str]]:
+        """Return study, revision and destination of all that waits."""
+        slots = self._records.waiting()
+        return list(dict.fromkeys((slot.study_instance_uid, slot.revision, slot.destination) for slot in slots))
+
+    def deliver(self, study_instance_uid: str, revision: int, destination: str) -> bool:
+        """Send what a destination still has to get of a revision; False when it does not take all of it now."""
         peer = self._peers.get(destination)
         if peer is None:
             raise KeyError(f"destination {destination!r} is no longer in the configuration")
-        try:
-            send_files(
-                [self._spool.path(self._records.report(report).path)],
-                host=peer.host,
-                port=peer.port,
-                called_ae_title=peer.ae_title,
-                calling_ae_title=self._calling_ae_title,
-            )
-        except DeliveryError as error:
-            self._note_failure(report, destination, str(error))
-            raise
-        self._records.set_delivery(report, destination, DeliveryState.DELIVERED)
+        return self._delivery.deliver(study_instance_uid, revision, peer)
 
-    def _note_failure(self, report: str, destination: str, why: str) -> None:
-        (known,) = [d for d in self._records.deliveries([report]) if d.destination == destination]
-        if known.detail != why:
-            # Once, not at each attempt: an outage of a night has thousands.
-            _log.warning("report %s waits for %s: %s", report, destination, why)
-            self._records.set_delivery(report, destination, DeliveryState.PENDING, why)
+    def undeliverable(self, study_instance_uid: str, revision: int, destination: str, why: str) -> None:
+        """Enter that what still waits was not taken for as long as it was tried."""
+        for slot in self._records.slots(study_instance_uid, revision, destination):
+            self._records.settle(slot, DeliveryState.UNDELIVERABLE, slot.detail or why)
 
-    def undeliverable(self, report: str, destination: str, why: str) -> None:
-        """Enter that a report was not taken for as long as it was tried."""
-        self._records.set_delivery(report, destination, DeliveryState.UNDELIVERABLE, why)
-
-    def _store(self, study: Study) -> ReportRecord | None:
-        if study.report is None:
+    def _current(self, study_instance_uid: str) -> tuple[int, list[str]] | None:
+        """Return the current revision and the destinations that it waits for, if any."""
+        current = self._records.latest_report(study_instance_uid)
+        if current is None:
             return None
-        new = study.report
-        path = self._spool.keep_report(study.study_instance_uid, new.sop_instance_uid, new.encoded)
-        return ReportRecord(
-            sop_instance_uid=new.sop_instance_uid,
-            study_instance_uid=study.study_instance_uid,
-            revision=new.revision,
-            fingerprint=new.fingerprint,
-            path=path,
-            created_at=time.time(),
+        waiting = dict.fromkeys(
+            slot.destination
+            for slot in self._records.deliveries([study_instance_uid])
+            if slot.revision == current.revision and slot.state is DeliveryState.PENDING
         )
+        return (current.revision, list(waiting)) if waiting else None
+
+    def _previous(self, study_instance_uid: str) -> PreviousReport | None:
+        current = self._records.latest_report(study_instance_uid)
+        if current is None:
+            return None
+        documents = [
+            document
+            for document in self._records.documents([study_instance_uid])
+            if document.revision == current.revision and document.destination is None
+        ]
+        return PreviousReport(
+            revision=current.revision, fingerprint=current.fingerprint, documents=tuple(self._paths(documents))
+        )
+
+    def _paths(self, documents: Iterable[DocumentRecord]) -> list[tuple[Form, Path]]:
+        return [(document.form, self._spool.path(document.path)) for document in documents]
+
+
+def _film(film: FilmRecord, spool: Spool, *, again: bool) -> Film:
+    """Return the item of the graph. A refusal is final for the bytes it was given to, until a study is reread."""
+    open_again = again and film.reason != _NEVER_OPENED_AGAIN
+    refused = None
+    if film.state is FilmState.REFUSED and film.reason is not None and not open_again:
+        refused = Refused(Reason(film.reason), film.detail or "")
+    return Film(path=spool.path(film.path), key=film.id, refused=refused)
+
+
+def _is_subject(film: FilmRecord, report: ReportRecord) -> bool:
+    """Tell whether a report speaks of a film, and not of other content under the same UID."""
+    return film.sop_instance_uid in report.films and film.reason != Reason.CONFLICTING_CONTENT
 
 
 def _answer(film: Film) -> FilmAnswer:

@@ -6,6 +6,7 @@
     ├── Refused             the film may not be read: say why, never try again
     ├── Retryable           the world was not ready: try the same thing later
     │   ├── DeliveryError       a destination did not take a result
+    │   │   └── NotAccepted         it never takes objects of this kind: send another form
     │   └── OutOfResources      disk or ledger cannot take a film now
     ├── Broken              this very film or study cannot be worked on: quarantine it
     └── ConfigurationError  the operator must change something: names the key or the file
@@ -19,6 +20,7 @@ __all__ = [
     "BundleError",
     "ConfigurationError",
     "DeliveryError",
+    "NotAccepted",
     "OutOfResources",
     "PneumoMonaiError",
     "Reason",
@@ -49,6 +51,7 @@ class Reason(StrEnum):
     UNPARSEABLE = "unparseable"
     MISSING_IDENTITY = "missing-identity"
     CONFLICTING_CONTENT = "conflicting-content"
+    RETRACTED = "retracted"
 
 
 class PneumoMonaiError(Exception):
@@ -82,6 +85,10 @@ class Retryable(PneumoMonaiError):
 
 class DeliveryError(Retryable):
     """A destination did not take a result."""
+
+
+class NotAccepted(DeliveryError):
+    """A destination does not support this SOP Class in this transfer syntax (PS3.8 7.1.1.14; PS3.7 C.5.6: 0x0122)."""
 
 
 class OutOfResources(Retryable):

@@ -45,7 +45,7 @@ class OperatingPoint:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: present at probability {self.threshold:.4f} or more; on the validation part "
+            f"{self.name}: present at probability {100 * self.threshold:.2f} % or more; on the validation part "
             f"sensitivity {self.sensitivity:.3f}, specificity {self.specificity:.3f}"
         )
 

@@ -15,7 +15,7 @@ from pneumo_monai.attributes import integer, integers, items, label, number, raw
 from pneumo_monai.errors import Reason, Refused
 from pneumo_monai.pixel_description import PixelDescription
 
-__all__ = ["displayed_values"]
+__all__ = ["LookupTable", "Rescale", "VoiWindow", "displayed_values", "stated_transformation"]
 
 _MAX_RESCALE = 1e9
 """Rescale beyond this, or its inverse, maps no detector's values; double precision would lose the film in it."""
@@ -42,43 +42,108 @@ def displayed_values(dataset: Dataset, description: PixelDescription) -> NDArray
         A lookup table or the rescale cannot be used.
     """
     stored = description.values()
-    values, low, high = _modality(dataset, description, stored)
-    shown: NDArray[np.float32] = np.clip(_voi(dataset, description, values, low, high), 0.0, 1.0).astype(np.float32)
+    modality, voi = stated_transformation(dataset, description)
+    low, high = modality.reach(*description.range)
+    values = modality.apply(stored)
+    scaled = (values - low) / (high - low) if voi is None else voi.scaled(values)
+    shown: NDArray[np.float32] = np.clip(scaled, 0.0, 1.0).astype(np.float32)
     if description.inverted:
         shown = np.float32(1.0) - shown
     shown[_padding(dataset, description, stored)] = 0.0
     return shown
 
 
-def _modality(
-    dataset: Dataset, description: PixelDescription, stored: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float, float]:
-    """Return values after the Modality LUT (C.11.1) and the range they can take."""
-    low, high = description.range
+@dataclass(frozen=True)
+class LookupTable:
+    """A lookup table (C.11.1.1): the value that the first entry belongs to, the entries, and the greatest of them."""
+
+    first: int
+    entries: NDArray[np.float64]
+    full: float
+
+    def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Look values up; outside the table its ends hold, between two entries the line that joins them."""
+        return np.interp(values, self.first + np.arange(len(self.entries)), self.entries)
+
+    def reach(self, low: float, high: float) -> tuple[float, float]:  # noqa: ARG002 - whatever goes in
+        """Return the range of what comes out."""
+        return 0.0, self.full
+
+    def scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Look values up and map the range of what comes out to 0 to 1."""
+        return self.apply(values) / self.full
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """Rescale Slope (0028,1053) and Rescale Intercept (0028,1052)."""
+
+    slope: float
+    intercept: float
+
+    def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Rescale values."""
+        return values * self.slope + self.intercept
+
+    def reach(self, low: float, high: float) -> tuple[float, float]:
+        """Return the range of what comes out."""
+        ends = sorted((low * self.slope + self.intercept, high * self.slope + self.intercept))
+        return ends[0], ends[1]
+
+
+@dataclass(frozen=True)
+class VoiWindow:
+    """Window Center (0028,1050), Window Width (0028,1051) and VOI LUT Function (0028,1056), empty where not stated."""
+
+    center: float
+    width: float
+    function: str
+
+    def scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Apply the window, mapped to 0 to 1, not yet clipped."""
+        return _window(values, self.center, self.width, self.function)
+
+
+def stated_transformation(
+    dataset: Dataset, description: PixelDescription
+) -> tuple[LookupTable | Rescale, LookupTable | VoiWindow | None]:
+    """Read by which Modality LUT (C.11.1) and which VOI LUT (C.11.2) a film is displayed.
+
+    Returns
+    -------
+    LookupTable or Rescale
+        The first item of Modality LUT Sequence, else the rescale, the identity where none is stated.
+    LookupTable, VoiWindow or None
+        The first item of VOI LUT Sequence, else the first window that shows something, else nothing: the full range.
+
+    Raises
+    ------
+    Refused
+        A lookup table or the rescale cannot be used.
+    """
+    modality = _modality(dataset, description)
+    return modality, _voi(dataset, description, *modality.reach(*description.range))
+
+
+def _modality(dataset: Dataset, description: PixelDescription) -> LookupTable | Rescale:
     sequence = items(dataset, "ModalityLUTSequence")
     if sequence:
-        table = _read_table(sequence[0], description, low, high)
-        return table.apply(stored), 0.0, table.full
+        return _read_table(sequence[0], description, *description.range)
     slope, intercept = number(dataset, "RescaleSlope"), number(dataset, "RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
     if not 1.0 / _MAX_RESCALE <= abs(slope) <= _MAX_RESCALE or abs(intercept) > _MAX_RESCALE:
         raise Refused(Reason.PIXEL_FORMAT, f"{label('RescaleSlope')} {slope:g}, Rescale Intercept {intercept:g}")
-    ends = sorted((low * slope + intercept, high * slope + intercept))
-    return stored * slope + intercept, ends[0], ends[1]
+    return Rescale(slope, intercept)
 
 
-def _voi(
-    dataset: Dataset, description: PixelDescription, values: NDArray[np.float64], low: float, high: float
-) -> NDArray[np.float64]:
-    """Return values after the VOI LUT (C.11.2): its first table, else the first window, else the full range."""
+def _voi(dataset: Dataset, description: PixelDescription, low: float, high: float) -> LookupTable | VoiWindow | None:
     sequence = items(dataset, "VOILUTSequence")
     if sequence:
-        table = _read_table(sequence[0], description, low, high)
-        return table.apply(values) / table.full
+        return _read_table(sequence[0], description, low, high)
     center, width = number(dataset, "WindowCenter"), number(dataset, "WindowWidth")
     if center is None or width is None or not _shows_something(center, width, low, high):
-        return (values - low) / (high - low)
-    return _window(values, center, width, text(dataset, "VOILUTFunction").upper())
+        return None
+    return VoiWindow(center, width, text(dataset, "VOILUTFunction").upper())
 
 
 def _shows_something(center: float, width: float, low: float, high: float) -> bool:
@@ -117,20 +182,7 @@ def _as_pixel(value: int, description: PixelDescription) -> int:
     return pattern - 0x10000 if description.signed and pattern > 0x7FFF else pattern
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A lookup table (C.11.1.1): the value that the first entry belongs to, the entries, and the greatest of them."""
-
-    first: int
-    entries: NDArray[np.float64]
-    full: float
-
-    def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Look values up; outside the table its ends hold, between two entries the line that joins them."""
-        return np.interp(values, self.first + np.arange(len(self.entries)), self.entries)
-
-
-def _read_table(item: Dataset, description: PixelDescription, low: float, high: float) -> _Table:
+def _read_table(item: Dataset, description: PixelDescription, low: float, high: float) -> LookupTable:
     """Read LUT Descriptor (0028,3002) and LUT Data (0028,3006) of a table for values from `low` to `high`."""
     descriptor = integers(item, "LUTDescriptor")
     if len(descriptor) != 3 or not 8 <= descriptor[2] <= 16:
@@ -139,7 +191,9 @@ def _read_table(item: Dataset, description: PixelDescription, low: float, high: 
     count = descriptor[0] & 0xFFFF or 1 << 16
     entries = _read_entries(item, count, descriptor[2], big_endian=description.transfer_syntax == ExplicitVRBigEndian)
     bits = _entry_bits(descriptor[2], int(entries.max()))
-    return _Table(_first_mapped(descriptor[1], count, low, high), entries.astype(np.float64), float((1 << bits) - 1))
+    return LookupTable(
+        _first_mapped(descriptor[1], count, low, high), entries.astype(np.float64), float((1 << bits) - 1)
+    )
 
 
 def _entry_bits(stated: int, greatest: int) -> int:

@@ -1,35 +1,49 @@
-"""The durable workflows: analyse a study, deliver its report. The only module that knows DBOS.
+"""The durable workflows: analyse a study, retract its result, deliver it. The only module that knows DBOS.
 
 A listener enters what it received and asks for a study to be reported (`Inbox`). A worker takes up what was asked
 (`run_workflows`); what a crash interrupts is taken up again by the worker of the same slot.
 
 ::
 
-    Inbox.receive ▸ films         Inbox.close_study ▸ report_study ▸ (analyse) ▸ deliver_report, one a destination
+    Inbox.receive ▸ films         Inbox.close_study ▸ report_study  ▸ (analyse) ▸ deliver_report, one a destination
+                                  Inbox.reread      ▸ reread_study  ▸ (analyse) ▸ the same
+                                  Inbox.retract     ▸ retract_study ▸ (retract) ▸ the same
 """
 
 import logging
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, SetWorkflowID, WorkflowSerializationFormat
+from dbos import (
+    DBOS,
+    DBOSClient,
+    DBOSPortableJSONSerializer,
+    SetEnqueueOptions,
+    SetWorkflowID,
+    WorkflowSerializationFormat,
+)
 
 from pneumo_monai.errors import Retryable
+from pneumo_monai.findings import RetractionCause
 from pneumo_monai.logs import without_text
-from pneumo_monai.records import Records, connect
+from pneumo_monai.records import Records
 from pneumo_monai.spool import Identity
+from pneumo_monai.tables import connect
 
-__all__ = ["Inbox", "Work", "prepare", "run_workflows"]
+__all__ = ["DELIVERIES_AT_ONCE", "DELIVERY_ATTEMPTS", "RETRY_SECONDS", "Inbox", "Work", "prepare", "run_workflows"]
 
 _log = logging.getLogger(__name__)
 
 _APPLICATION = "pneumo-monai"
-_SCHEMA_VERSION = "1"
-"""Version of the workflows below. A worker only takes up what this version began: change it when their steps change."""
+_SCHEMA_VERSION = "2"
+"""Version of the workflows below. A worker only takes up what this version began: change it when their steps change.
 
-_STUDIES = "studies"
+Queues and workflow ids bear it too: what an older version left is asked for again, and does not stand in the way."""
+
+_STUDIES = f"studies-{_SCHEMA_VERSION}"
 _POLLING_SECONDS = 0.1
 """How often a worker looks for work in each queue. Half of it is what an idle ledger adds on average to a study, and to
 its delivery; each look costs a few milliseconds of a core."""
@@ -40,12 +54,19 @@ _STUDIES_AT_ONCE = 4
 _ANALYSIS_ATTEMPTS = 9
 """Attempts at a study for which resources lack, with pauses that double from one second: four minutes."""
 
-_DELIVERIES_AT_ONCE = 16
-"""Deliveries to one destination at once: some of them may wait for a peer that does not take them."""
+DELIVERIES_AT_ONCE = 16
+"""Deliveries to one destination at once: some of them may wait for a peer that does not answer."""
 
-_RETRY_SECONDS = 5.0
-_DELIVERY_ATTEMPTS = 17_280
-"""A day of attempts, one every five seconds."""
+RETRY_SECONDS = 5.0
+"""Pause between two attempts at a delivery; it doubles where a destination answers and does not take it."""
+
+_LONGEST_PAUSE_SECONDS = 600.0
+
+DELIVERY_ATTEMPTS = 17_280
+"""Attempts at a destination that cannot be reached, one every five seconds: a day."""
+
+_REFUSED_ATTEMPTS = 150
+"""Attempts at what a destination does not take, with pauses that double to ten minutes: a day."""
 
 
 def prepare(url: str) -> sa.Engine:
@@ -80,18 +101,30 @@ class Inbox:
         if not films:
             return
         newest = max(round(film.received_at * 1e6) for film in films)
+        # The same films give the same id: asking twice is asking once.
+        self._ask("report_study", study_instance_uid, f"{len(films)}:{newest}", study_instance_uid)
+
+    def reread(self, study_instance_uid: str) -> None:
+        """Ask for the films of a study to be opened again, and for a revision if that gives something new."""
+        self._ask("reread_study", study_instance_uid, uuid.uuid4().hex, study_instance_uid)
+
+    def retract(self, study_instance_uid: str, revision: int, cause: RetractionCause, why: str) -> None:
+        """Ask for a result to be withdrawn; once it was since `revision`, that is a no-op."""
+        arguments = (study_instance_uid, revision, str(cause), why)
+        self._ask("retract_study", study_instance_uid, uuid.uuid4().hex, *arguments)
+
+    def _ask(self, workflow: str, study_instance_uid: str, which: str, *arguments: Any) -> None:
         self._client.enqueue(
             {
-                "workflow_name": "report_study",
+                "workflow_name": workflow,
                 "queue_name": _STUDIES,
-                # The same films give the same id: asking twice is asking once.
-                "workflow_id": f"study:{study_instance_uid}:{len(films)}:{newest}",
+                "workflow_id": _id(workflow, study_instance_uid, which),
                 # One partition a study: its revisions are made one after the other.
                 "queue_partition_key": study_instance_uid,
                 "app_version": _SCHEMA_VERSION,
                 "serialization_type": WorkflowSerializationFormat.PORTABLE,
             },
-            study_instance_uid,
+            *arguments,
         )
 
     def sweep(self) -> int:
@@ -111,69 +144,129 @@ class Work(Protocol):
 
     destinations: Sequence[str]
 
-    def analyse(self, study_instance_uid: str) -> str | None:
-        """Read a study, enter its answers, and return the SOP Instance UID of a report that waits for a destination."""
+    def analyse(self, study_instance_uid: str, *, again: bool = False) -> tuple[int, list[str]] | None:
+        """Read a study, enter its answers, and return its current revision and the destinations that wait for it.
+
+        `again`: what was answered before is read again.
+        """
 
     def give_up(self, study_instance_uid: str, why: str) -> None:
         """Enter as failed what is still in progress of a study."""
 
-    def deliver(self, report: str, destination: str) -> None:
-        """Send a report; `Retryable` when the destination did not take it."""
+    def retract(self, study_instance_uid: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
+        """Withdraw a study's result unless it was since `revision`, and return what waits, as `analyse` does."""
 
-    def undeliverable(self, report: str, destination: str, why: str) -> None:
-        """Enter that a report was not taken for as long as it was tried."""
+    def waiting(self) -> list[tuple[str, int, str]]:
+        """Return study, revision and destination of all that waits."""
+
+    def deliver(self, study_instance_uid: str, revision: int, destination: str) -> bool:
+        """Send a revision; False when the destination did not take all of it, `Retryable` when it is not there."""
+
+    def undeliverable(self, study_instance_uid: str, revision: int, destination: str, why: str) -> None:
+        """Enter that what still waits was not taken for as long as it was tried."""
 
 
 def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, Retryable | OSError | sa.exc.DBAPIError)
 
 
-def _define_workflows(work: Work) -> None:
-    """Register steps and workflows with DBOS, which finds them by name when it recovers one."""
+Ask = Callable[[str, int, str, int], None]
+"""Asks for one attempt at bringing a revision of a study to a destination; attempts count from 0."""
 
-    @DBOS.step(name="analyse", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS, should_retry=_is_retryable)
-    def analyse(study_instance_uid: str) -> str | None:
-        return work.analyse(study_instance_uid)
 
-    @DBOS.step(name="give_up", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS)
-    def give_up(study_instance_uid: str, why: str) -> None:
-        work.give_up(study_instance_uid, why)
+def _define_delivery(work: Work) -> Ask:
+    """Register what brings a revision to a destination, and return how to ask for it."""
 
     @DBOS.step(
         name="deliver",
         retries_allowed=True,
-        interval_seconds=_RETRY_SECONDS,
+        interval_seconds=RETRY_SECONDS,
         backoff_rate=1.0,
-        max_attempts=_DELIVERY_ATTEMPTS,
+        max_attempts=DELIVERY_ATTEMPTS,
         should_retry=_is_retryable,
     )
-    def deliver(report: str, destination: str) -> None:
-        work.deliver(report, destination)
+    def deliver(study: str, revision: int, destination: str) -> bool:
+        return work.deliver(study, revision, destination)
 
     @DBOS.step(name="undeliverable", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS)
-    def undeliverable(report: str, destination: str, why: str) -> None:
-        work.undeliverable(report, destination, why)
+    def undeliverable(study: str, revision: int, destination: str, why: str) -> None:
+        work.undeliverable(study, revision, destination, why)
 
     @DBOS.workflow(name="deliver_report", serialization_type=WorkflowSerializationFormat.PORTABLE)
-    def deliver_report(report: str, destination: str) -> None:
+    def deliver_report(study: str, revision: int, destination: str, attempt: int) -> None:
         try:
-            deliver(report, destination)
+            if deliver(study, revision, destination):
+                return
         except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
-            _log.error("report %s cannot be delivered to %s: %s", report, destination, type(error).__name__)
-            undeliverable(report, destination, type(error).__name__)
+            why = type(error).__name__
+        else:
+            why = "it was not taken for a day"
+            if attempt + 1 < _REFUSED_ATTEMPTS:
+                # Not in this workflow: while it waited, it would hold the place of another report.
+                ask(study, revision, destination, attempt + 1)
+                return
+        _log.error("revision %d of study %s cannot be delivered to %s: %s", revision, study, destination, why)
+        undeliverable(study, revision, destination, why)
+
+    def ask(study: str, revision: int, destination: str, attempt: int) -> None:
+        pause = min(RETRY_SECONDS * 2.0 ** (attempt - 1), _LONGEST_PAUSE_SECONDS) if attempt else None
+        which = _id("deliver_report", study, f"{revision}:{destination}:{attempt}")
+        with SetWorkflowID(which), SetEnqueueOptions(delay_seconds=pause):
+            DBOS.enqueue_workflow(_delivery_queue(destination), deliver_report, study, revision, destination, attempt)
+
+    return ask
+
+
+def _define_reading(work: Work, ask: Ask) -> None:
+    """Register what reads a study, for the first time or again."""
+
+    @DBOS.step(name="analyse", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS, should_retry=_is_retryable)
+    def analyse(study: str, again: bool) -> tuple[int, list[str]] | None:
+        return work.analyse(study, again=again)
+
+    @DBOS.step(name="give_up", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS)
+    def give_up(study: str, why: str) -> None:
+        work.give_up(study, why)
+
+    def read(study: str, *, again: bool) -> None:
+        try:
+            waiting = analyse(study, again)
+        except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
+            _log.error("study %s cannot be analysed", study, exc_info=without_text(error))
+            give_up(study, type(error).__name__)
+            return
+        _ask_for_all(ask, study, waiting)
 
     @DBOS.workflow(name="report_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
-    def report_study(study_instance_uid: str) -> str | None:
+    def report_study(study: str) -> None:
+        read(study, again=False)
+
+    @DBOS.workflow(name="reread_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    def reread_study(study: str) -> None:
+        read(study, again=True)
+
+
+def _define_retraction(work: Work, ask: Ask) -> None:
+    """Register what withdraws a result."""
+
+    @DBOS.step(name="retract", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS, should_retry=_is_retryable)
+    def retract(study: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
+        return work.retract(study, revision, cause, why)
+
+    @DBOS.workflow(name="retract_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    def retract_study(study: str, revision: int, cause: str, why: str) -> None:
         try:
-            report = analyse(study_instance_uid)
-        except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
-            _log.error("study %s cannot be analysed", study_instance_uid, exc_info=without_text(error))
-            give_up(study_instance_uid, type(error).__name__)
-            return None
-        if report is None:
-            return None
-        _ask_for_deliveries(report, work.destinations, deliver_report)
-        return report
+            waiting = retract(study, revision, cause, why)
+        except Exception as error:  # noqa: BLE001 - nothing else can be done about it here
+            _log.error("the result of study %s cannot be retracted", study, exc_info=without_text(error))
+            return
+        _ask_for_all(ask, study, waiting)
+
+
+def _ask_for_all(ask: Ask, study: str, waiting: tuple[int, list[str]] | None) -> None:
+    revision, destinations = waiting or (0, [])
+    for destination in destinations:
+        ask(study, revision, destination, 0)
 
 
 @contextmanager
@@ -203,7 +296,10 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         }
     )
 
-    _define_workflows(work)
+    # DBOS finds workflows by name when it recovers one: they are there before it looks.
+    ask = _define_delivery(work)
+    _define_reading(work, ask)
+    _define_retraction(work, ask)
     DBOS.launch()
     DBOS.register_queue(
         _STUDIES,
@@ -216,21 +312,23 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         # A queue for each destination: one that is down delays no other.
         DBOS.register_queue(
             _delivery_queue(destination),
-            worker_concurrency=_DELIVERIES_AT_ONCE,
+            worker_concurrency=DELIVERIES_AT_ONCE,
             polling_interval_sec=_POLLING_SECONDS,
             on_conflict="always_update",
         )
+    for study, revision, destination in work.waiting():
+        # Only what an older version of the workflows left is not asked for already.
+        if destination in work.destinations:
+            ask(study, revision, destination, 0)
     try:
         yield
     finally:
         DBOS.destroy(workflow_completion_timeout_sec=int(grace_seconds))
 
 
-def _ask_for_deliveries(report: str, destinations: Sequence[str], workflow: Callable[[str, str], None]) -> None:
-    for destination in destinations:
-        with SetWorkflowID(f"deliver:{report}:{destination}"):
-            DBOS.enqueue_workflow(_delivery_queue(destination), workflow, report, destination)
+def _id(workflow: str, study: str, which: str) -> str:
+    return f"{_SCHEMA_VERSION}:{workflow}:{study}:{which}"
 
 
 def _delivery_queue(destination: str) -> str:
-    return f"deliver-{destination}"
+    return f"deliver-{_SCHEMA_VERSION}-{destination}"

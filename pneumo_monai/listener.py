@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from typing import cast
 
 import sqlalchemy as sa
 from pydicom.uid import (
@@ -33,14 +34,16 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
-from pynetdicom.transport import ThreadedAssociationServer
 
 from pneumo_monai import statuses
+from pneumo_monai.acceptor import AcceptorServer
+from pneumo_monai.admission import Admission, is_loopback
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError, Reason, Refused
 from pneumo_monai.ledger import Inbox
 from pneumo_monai.settings import Listener as ListenerSettings
 from pneumo_monai.spool import Identity, Spool, identify
+from pneumo_monai.tls import server_context
 
 __all__ = ["TRANSFER_SYNTAXES", "ListenerProcess"]
 
@@ -66,11 +69,6 @@ TRANSFER_SYNTAXES: tuple[UID, ...] = (
 )
 """PS3.5 annex A, of each storage SOP class: what cannot be read is refused with a reason, not at negotiation."""
 
-_MAXIMUM_PDU_BYTES = 128 * 1024
-
-_MAXIMUM_ASSOCIATIONS = 64
-"""Open at once; one more is rejected as a local limit exceeded (PS3.8 9.3.4), and its sender tries again."""
-
 
 @dataclass
 class _OpenStudy:
@@ -86,11 +84,16 @@ class ListenerProcess:
     Parameters
     ----------
     settings : pneumo_monai.settings.Listener
-        AE title, address, port, silence after which a study is reported.
+        AE title, address and port, who may connect and how, silence after which a study is reported.
     spool : Spool
         Where films are kept.
     inbox : Inbox
         Where they are entered.
+
+    Raises
+    ------
+    ConfigurationError
+        A key or certificate of `listener.tls` cannot be used.
     """
 
     def __init__(self, settings: ListenerSettings, spool: Spool, inbox: Inbox) -> None:
@@ -101,13 +104,17 @@ class ListenerProcess:
         self._unclosed: set[str] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._server: ThreadedAssociationServer | None = None
+        self._server: AcceptorServer | None = None
         self._watch = threading.Thread(target=self._close_silent_studies, name="silence", daemon=True)
         self._entity = AE(ae_title=settings.ae_title)
         self._entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         self._entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        self._entity.maximum_pdu_size = _MAXIMUM_PDU_BYTES
-        self._entity.maximum_associations = _MAXIMUM_ASSOCIATIONS
+        self._tls = None if settings.tls is None else server_context(settings.tls, "listener.tls")
+        limits = settings.limits
+        self._entity.maximum_pdu_size = limits.pdu_bytes
+        self._entity.maximum_associations = limits.associations
+        self._entity.acse_timeout = limits.artim_timeout
+        self._entity.network_timeout = limits.network_timeout
         self._entity.add_supported_context(Verification)
         for context in AllStoragePresentationContexts:
             self._entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
@@ -133,17 +140,22 @@ class ListenerProcess:
             (evt.EVT_ABORTED, self._on_end),
             (evt.EVT_CONN_CLOSE, self._on_end),
         ]
+        # What it says of a broken association quotes what was sent; that an association broke is ours to say.
+        logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
         # Before the port is open: what arrives now is no leftover.
         if leftovers := self._inbox.sweep():
             _log.info("%d studies that an earlier run left open are reported now", leftovers)
         address = (self._settings.host, self._settings.port)
         try:
-            self._server = self._entity.start_server(address, block=False, evt_handlers=handlers)
+            self._server = self._make_server(address, handlers)
         except OSError as error:
             raise ConfigurationError(
                 f"listener.host, listener.port: {address[0]}:{address[1]} cannot be listened on ({error.strerror}); "
                 "stop what uses the port, or choose another"
             ) from error
+        if self._settings.tls is None and not self._settings.peers and not is_loopback(self._settings.host):
+            _log.warning("whoever reaches %s:%d may send: set listener.peers or listener.tls", address[0], self.port)
+        threading.Thread(target=self._server.serve_forever, name="acceptor", daemon=True).start()
         self._watch.start()
 
     def stop(self, grace_seconds: float = 10.0) -> None:
@@ -162,6 +174,18 @@ class ListenerProcess:
             self._close(association)
         self._close_again()
         self._inbox.close()
+
+    def _make_server(self, address: tuple[str, int], handlers: list[evt.EventHandlerType]) -> AcceptorServer:
+        called = self._settings.ae_title if self._settings.require_called_ae_title else None
+        server = self._entity.make_server(
+            address,
+            evt_handlers=handlers,
+            server_class=AcceptorServer,
+            admission=Admission(self._settings.peers, called),
+            limits=self._settings.limits,
+            tls=self._tls,
+        )
+        return cast("AcceptorServer", server)
 
     def _on_c_store(self, event: Event) -> int:
         try:

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,9 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pneumo_monai.bundle import PACKAGED, Bundle
-from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.errors import ConfigurationError, Reason
 from pneumo_monai.folder import find_studies
-from pneumo_monai.settings import load_intended_use
+from pneumo_monai.forms import Form
+from pneumo_monai.settings import load_intended_use, load_report
 from pneumo_monai.study import Film, Study
 
 __all__ = ["run_folder"]
@@ -20,12 +22,31 @@ _log = logging.getLogger(__name__)
 
 
 def run_folder(
-    source: Path, output: Path, *, model: Path | None = None, device: Literal["auto", "cpu", "cuda"] = "auto"
+    source: Path,
+    output: Path,
+    *,
+    model: Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    forms: Sequence[Form] = (Form.SR_COMPREHENSIVE_3D,),
+    not_analysed: Sequence[Reason] = (),
 ) -> bool:
     """Read every study of a folder and write its report into another.
 
-    Whose films may be read is taken from the environment, as `pneumo_monai.settings.load_intended_use` has it: there is
-    no configuration file.
+    Whose films may be read, and the root of the UIDs, are taken from the environment, as
+    `pneumo_monai.settings.load_intended_use` and `load_report` have it: there is no configuration file.
+
+    Parameters
+    ----------
+    source, output : pathlib.Path
+        Folders of films and of reports.
+    model : pathlib.Path or None
+        Folder of a bundle; None: the one in the package.
+    device : str
+        Where the network runs.
+    forms : sequence of Form
+        All of them are written, as far as they have something to say.
+    not_analysed : sequence of Reason
+        Reasons for which a study of which no film was read gets a report.
 
     Returns
     -------
@@ -45,12 +66,13 @@ def run_folder(
         raise ConfigurationError(
             f"{output}: cannot be created ({error.strerror}); pass another folder to -o"
         ) from error
-    intended_use = load_intended_use()
+    intended_use, report = load_intended_use(), load_report()
     bundle = Bundle(model or PACKAGED)
 
     from pneumo_monai.engine import Engine, choose_device
     from pneumo_monai.graph import FolderApplication
     from pneumo_monai.reading import Reading
+    from pneumo_monai.revisions import Reporting
 
     engine = Engine(bundle, choose_device(device))
     _log.info("model %s %s reads on %s", bundle.name, bundle.version, engine.device)
@@ -74,9 +96,9 @@ def run_folder(
                 if film.refused is not None:
                     console.print(f"{film.path.name}: refused, {film.refused}", highlight=False, markup=False)
 
-        FolderApplication(
-            reading=Reading(engine, intended_use), studies=studies, output=output, on_study=on_study
-        ).run()
+        reporting = Reporting(forms=frozenset(forms), not_analysed=frozenset(not_analysed), uid_root=report.uid_root)
+        reading = Reading(engine, intended_use, reporting)
+        FolderApplication(reading=reading, studies=studies, output=output, on_study=on_study).run()
     for problem in problems:
         console.print(problem, style="red", highlight=False, markup=False)
     received = tally["analysed"] + tally["refused"] + tally["failed"]

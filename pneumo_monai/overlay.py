@@ -5,10 +5,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pneumo_monai.findings import FilmFinding, OperatingPoint
+from pneumo_monai.report.wording import RESEARCH_USE
 
-__all__ = ["RESEARCH_NOTICE", "draw_finding", "spread", "tinted"]
-
-RESEARCH_NOTICE = "For research use only. Not a medical device."
+__all__ = ["draw_finding", "key_of_tint", "spread", "tinted"]
 
 _HEIGHT = 720
 _BANNER = 92
@@ -17,25 +16,39 @@ _STRONGEST = 0.45
 """Share of the overlay's colour where the map is highest: the film stays readable underneath."""
 
 
-def spread(finding: FilmFinding) -> NDArray[np.float32]:
-    """Spread a class activation map over the film it belongs to: (rows, columns) float32, in logits as before.
+def spread(finding: FilmFinding, size: tuple[int, int] | None = None) -> NDArray[np.float32]:
+    """Spread a class activation map over the film it belongs to, in logits as before.
 
-    Outside of what the network saw it is 0.
+    Outside of what the network saw, and outside of the lungs where the film was cut to them, it is 0.
+
+    Parameters
+    ----------
+    finding : FilmFinding
+        With its map, and where that lies on the film.
+    size : tuple of int, optional
+        Rows and columns of the film as it is drawn; by default those that it has.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) float32 of that size.
     """
-    geometry = finding.geometry
-    window, rows, columns = geometry.window, geometry.rows, geometry.columns
-    square = Image.fromarray(finding.activation.astype(np.float32)).resize((window.side,) * 2, Image.Resampling.BICUBIC)
-    canvas = Image.new("F", (columns, rows))
-    canvas.paste(square, (window.left, window.top))
-    return np.asarray(canvas, dtype=np.float32)
+    rows, columns = size or (finding.geometry.rows, finding.geometry.columns)
+    over_film = _over_film(finding.activation, finding, (rows, columns), Image.Resampling.BICUBIC)
+    if finding.lungs is None:
+        return over_film
+    return over_film * _over_film(finding.lungs, finding, (rows, columns), Image.Resampling.BILINEAR)
 
 
 def tinted(film: NDArray[np.float32], finding: FilmFinding) -> NDArray[np.uint8]:
-    """Tint a film (H, W) amber where its map speaks for pneumonia: (H, W, 3) uint8."""
-    grey = np.repeat(film[..., None] * 255.0, 3, axis=2)
-    weight = _weight(spread(finding))[..., None]
-    blended: NDArray[np.float32] = grey * (1.0 - weight) + _AMBER * weight
-    return blended.round().astype(np.uint8)
+    """Tint a film (H, W), drawn at any size, amber where its map speaks for pneumonia: (H, W, 3) uint8."""
+    return _blended(film, _weight(spread(finding, film.shape)))
+
+
+def key_of_tint(rows: int, columns: int, grey: float = 0.35) -> NDArray[np.uint8]:
+    """Draw the scale of `tinted` over one grey, from no support on the left to the map's highest on the right."""
+    weight = np.broadcast_to(np.linspace(0.0, _STRONGEST, columns, dtype=np.float32), (rows, columns))
+    return _blended(np.full((rows, columns), grey, dtype=np.float32), weight)
 
 
 def draw_finding(film: NDArray[np.float32], finding: FilmFinding, operating_point: OperatingPoint) -> Image.Image:
@@ -66,13 +79,38 @@ def draw_finding(film: NDArray[np.float32], finding: FilmFinding, operating_poin
     lines = (
         (22, (255, 255, 255), f"Pneumonia {assessment}, probability {finding.probability:.4f} ({finding.view})"),
         (15, (190, 190, 190), f"{operating_point.name}: present at {operating_point.threshold:.4f} or more"),
-        (15, (255, 200, 90), f"{RESEARCH_NOTICE} Amber: where the network found support, the more, the stronger."),
+        (15, (255, 200, 90), f"{RESEARCH_USE} Amber: where the network found support, the more, the stronger."),
     )
     y = 8
     for size, colour, line in lines:
         pen.text((12, y), line, fill=colour, font=ImageFont.load_default(size))
         y += size + 9
     return canvas
+
+
+def _blended(film: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.uint8]:
+    grey = np.repeat(film[..., None] * np.float32(255.0), 3, axis=2)
+    blended: NDArray[np.float32] = grey + (_AMBER - grey) * weight[..., None]
+    return blended.round().astype(np.uint8)
+
+
+def _over_film(
+    square: NDArray[np.float32] | NDArray[np.bool_],
+    finding: FilmFinding,
+    size: tuple[int, int],
+    resampling: Image.Resampling,
+) -> NDArray[np.float32]:
+    """Lay what belongs to the square that the network saw over the film, drawn as (rows, columns), 0 outside of it."""
+    geometry, (rows, columns) = finding.geometry, size
+    window, cells = geometry.window, square.shape[0]
+    # Pillow asks for the way back: from a pixel of the drawn film to a cell of the square.
+    cell = cells / window.side
+    across, down = cell * geometry.columns / columns, cell * geometry.rows / rows
+    left, top = -window.left * cell, -window.top * cell
+    drawn = Image.fromarray(square.astype(np.float32)).transform(
+        (columns, rows), Image.Transform.AFFINE, (across, 0, left, 0, down, top), resampling
+    )
+    return np.asarray(drawn, dtype=np.float32)
 
 
 def _weight(activation: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,20 +1,54 @@
 """Films, reports and deliveries joined by study: what `status` and the status page show."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from pneumo_monai.records import DeliveryRecord, DeliveryState, FilmRecord, FilmState, Records, ReportRecord
+from pneumo_monai.entries import (
+    DeliveryRecord,
+    DeliveryState,
+    DocumentRecord,
+    FilmRecord,
+    FilmState,
+    OutcomeKind,
+    ReportRecord,
+)
+from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.records import Records
+from pneumo_monai.settings import Settings
+from pneumo_monai.tables import connect
 
-__all__ = ["StudyOverview", "overview"]
+__all__ = ["StudyOverview", "open_records", "overview"]
+
+_DONE = frozenset({DeliveryState.DELIVERED, DeliveryState.NOTHING})
+_STATES = {
+    OutcomeKind.FINDINGS: "reported",
+    OutcomeKind.REFUSAL: "refused",
+    OutcomeKind.RETRACTION: "retracted",
+}
+
+Record = TypeVar("Record", FilmRecord, DocumentRecord, DeliveryRecord)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOverview:
-    """One study: what was received of it, what became of that, and where its current report stands."""
+    """One study: what was received of it, what became of that, and where its current report stands.
+
+    Attributes
+    ----------
+    films : tuple of FilmRecord
+        All objects received of it.
+    report : ReportRecord or None
+        Its current revision.
+    documents, deliveries
+        Those of the current revision.
+    """
 
     study_instance_uid: str
     films: tuple[FilmRecord, ...]
     report: ReportRecord | None
+    documents: tuple[DocumentRecord, ...]
     deliveries: tuple[DeliveryRecord, ...]
 
     @property
@@ -32,8 +66,11 @@ class StudyOverview:
             return "failed" if states[FilmState.FAILED] else "refused"
         if any(delivery.state is DeliveryState.UNDELIVERABLE for delivery in self.deliveries):
             return "undeliverable"
-        if all(delivery.state is DeliveryState.DELIVERED for delivery in self.deliveries):
-            return "reported"
+        if any(delivery.state is DeliveryState.WITHDRAWN for delivery in self.deliveries):
+            # Of the current revision: a retraction was begun, and the log says why it got no further.
+            return "withdrawn"
+        if all(delivery.state in _DONE for delivery in self.deliveries):
+            return _STATES[self.report.outcome]
         return "waiting for delivery"
 
     @property
@@ -45,19 +82,36 @@ class StudyOverview:
 def overview(records: Records, limit: int) -> list[StudyOverview]:
     """Return the `limit` studies that last received an object, newest first."""
     studies = records.newest_studies(limit)
-    films: dict[str, list[FilmRecord]] = defaultdict(list)
-    for film in records.films(*studies):
-        films[film.study_instance_uid].append(film)
     current = {report.study_instance_uid: report for report in records.reports(studies)}
-    deliveries: dict[str, list[DeliveryRecord]] = defaultdict(list)
-    for delivery in records.deliveries(report.sop_instance_uid for report in current.values()):
-        deliveries[delivery.report_sop_instance_uid].append(delivery)
+    films = _by_study(records.films(*studies))
+    documents, deliveries = _by_study(records.documents(studies)), _by_study(records.deliveries(studies))
     return [
         StudyOverview(
             study_instance_uid=study,
             films=tuple(films[study]),
             report=(report := current.get(study)),
-            deliveries=tuple(deliveries[report.sop_instance_uid]) if report else (),
+            documents=tuple(d for d in documents[study] if report and d.revision == report.revision),
+            deliveries=tuple(d for d in deliveries[study] if report and d.revision == report.revision),
         )
         for study in studies
     ]
+
+
+def _by_study(records: Iterable[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        found[record.study_instance_uid].append(record)
+    return found
+
+
+def open_records(settings: Settings) -> Records:
+    """Open the ledger of a service that was started before.
+
+    Raises
+    ------
+    ConfigurationError
+        There is none.
+    """
+    if settings.ledger.url is None and not (settings.data_dir / "ledger.sqlite").exists():
+        raise ConfigurationError(f"data_dir: {settings.data_dir} holds no ledger yet; start `pneumo-monai serve` first")
+    return Records(connect(settings.ledger_url))

@@ -11,7 +11,7 @@ from pydicom.uid import UID
 from pneumo_monai.attributes import integer, is_uid, label, quoted, raw, text
 from pneumo_monai.errors import Reason, Refused
 
-__all__ = ["MAX_PIXELS", "MIN_SIDE", "PixelDescription", "check_pixel_description"]
+__all__ = ["MAX_PIXELS", "MIN_SIDE", "PixelDescription", "check_pixel_description", "describe_pixels"]
 
 MAX_PIXELS = 1 << 26
 """Largest Rows x Columns that is decoded. The largest flat-panel detectors (43 x 43 cm at 0.1 mm) have 1.9e7."""
@@ -81,6 +81,23 @@ def check_pixel_description(dataset: Dataset) -> PixelDescription:
     encoded = raw(dataset, "PixelData")
     if not encoded or not isinstance(encoded, bytes | bytearray):
         raise Refused(Reason.NO_PIXEL_DATA, f"the object carries no {label('PixelData')}")
+    described = describe_pixels(dataset)
+    declared = described.rows * described.columns * described.bits_allocated // 8
+    syntax = described.transfer_syntax
+    if syntax.is_transfer_syntax and not syntax.is_encapsulated and len(encoded) < declared:
+        size = f"{described.rows} x {described.columns}"
+        raise Refused(Reason.UNDECODABLE, f"Pixel Data has {len(encoded)} bytes for {size} pixels")
+    return described
+
+
+def describe_pixels(dataset: Dataset) -> PixelDescription:
+    """Read from the header alone how the pixels of one grayscale film are stored.
+
+    Raises
+    ------
+    Refused
+        As `check_pixel_description`, but for what only Pixel Data tells.
+    """
     if (frames := integer(dataset, "NumberOfFrames") or 1) != 1:
         raise Refused(Reason.MULTIFRAME, f"{label('NumberOfFrames')} is {frames}, one is read")
     inverted = _is_inverted(dataset)
@@ -92,12 +109,8 @@ def check_pixel_description(dataset: Dataset) -> PixelDescription:
     stated = text(getattr(dataset, "file_meta", Dataset()), "TransferSyntaxUID")
     if not is_uid(stated):
         raise Refused(Reason.UNPARSEABLE, f"{label('TransferSyntaxUID')} is missing or no UID")
-    syntax = UID(stated, IGNORE)
-    declared = rows * columns * allocated // 8
-    if syntax.is_transfer_syntax and not syntax.is_encapsulated and len(encoded) < declared:
-        raise Refused(Reason.UNDECODABLE, f"Pixel Data has {len(encoded)} bytes for {rows} x {columns} pixels")
     return PixelDescription(
-        transfer_syntax=syntax,
+        transfer_syntax=UID(stated, IGNORE),
         rows=rows,
         columns=columns,
         bits_allocated=allocated,

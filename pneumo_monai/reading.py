@@ -5,28 +5,33 @@ The operators of the graph, resident or one-shot, call these and nothing else.
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from pneumo_monai.engine import Engine, calibrated
 from pneumo_monai.familiarity import check_picture
-from pneumo_monai.findings import FilmFinding, StudyFindings
-from pneumo_monai.forms import Form
+from pneumo_monai.findings import FilmFinding, Outcome, StudyFindings
 from pneumo_monai.gate import check, check_age
 from pneumo_monai.instances import read_instance
 from pneumo_monai.logs import without_text
 from pneumo_monai.lungs import LungFields
 from pneumo_monai.pixels import read_film
+from pneumo_monai.refusals import find_refusal
 from pneumo_monai.report.documents import build_documents
 from pneumo_monai.report.result import Result
+from pneumo_monai.revisions import Reporting, next_result
 from pneumo_monai.settings import IntendedUse
 from pneumo_monai.study import Film, NewReport, Study
 
 __all__ = ["Reading"]
+
+_KIND = "sr-comprehensive-3d"
+"""What the fingerprint of findings begins with: the only form there once was, as older ledgers have it."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,19 +45,25 @@ class Reading:
         The network and its bundle.
     intended_use : IntendedUse or None
         Whose films may be read; None: the defaults of the settings.
+    reporting : Reporting or None
+        What is made of a result; None: one Comprehensive 3D SR, of findings only.
     """
 
-    def __init__(self, engine: Engine, intended_use: IntendedUse | None = None) -> None:
+    def __init__(
+        self, engine: Engine, intended_use: IntendedUse | None = None, reporting: Reporting | None = None
+    ) -> None:
         self.engine = engine
+        self._reporting = reporting or Reporting()
         self._intended_use = intended_use or IntendedUse()
 
     def load(self, study: Study) -> Study:
-        """Parse each film's file."""
+        """Note when the analysis begins, and parse each film's file."""
 
         def load(film: Film) -> Film:
             return replace(film, dataset=read_instance(film.path))
 
-        return study.each_open_film(load, _log_failure)
+        begun = replace(study, began_at=datetime.now(UTC).astimezone())
+        return begun.each_open_film(load, _log_failure)
 
     def gate(self, study: Study) -> Study:
         """Refuse what is no frontal chest radiograph we may read; remark what the report has to say of the others."""
@@ -124,7 +135,7 @@ class Reading:
         return study.each_open_film(infer, _log_failure)
 
     def report(self, study: Study) -> Study:
-        """Build and encode the report, unless the current revision says the same already."""
+        """Build and encode what there is to say, unless the current revision says the same already."""
         try:
             return self._report(study)
         except Exception as error:  # noqa: BLE001 - the study failed, its films say so
@@ -132,46 +143,77 @@ class Reading:
             return study.all_failed(error, "report")
 
     def _report(self, study: Study) -> Study:
-        analysed = [film for film in study.films if film.is_open and film.finding is not None]
-        if not analysed:
+        analysed = {
+            film.finding.sop_instance_uid: film for film in study.films if film.is_open and film.finding is not None
+        }
+        said = self._findings(study, analysed) if analysed else self._refusal(study)
+        if said is None:
             return study
+        fingerprint, result = said
+        report = NewReport(
+            revision=result.revision,
+            fingerprint=fingerprint,
+            outcome=result.outcome,
+            documents=build_documents(result, self._reporting.forms),
+        )
+        return replace(study, report=report)
+
+    def _findings(self, study: Study, analysed: Mapping[str, Film]) -> tuple[str, Result] | None:
+        """Return what is said of the films that were read, and its name; None: the current revision says the same."""
         model = self.engine.bundle.identity
         fingerprint = _fingerprint(model.uid, analysed)
         if study.previous is not None and study.previous.fingerprint == fingerprint:
-            return study
-        by_uid = {film.finding.sop_instance_uid: film for film in analysed if film.finding is not None}
-        revision = 1 if study.previous is None else study.previous.revision + 1
-        result = Result(
-            outcome=StudyFindings(
-                study_instance_uid=study.study_instance_uid,
-                films=tuple(film.finding for _, film in sorted(by_uid.items()) if film.finding is not None),
-                model=model,
-                operating_point=self.engine.bundle.operating_point,
-            ),
-            sources={uid: film.dataset for uid, film in by_uid.items() if film.dataset is not None},
-            pictures={uid: film.pixels for uid, film in by_uid.items() if film.pixels is not None},
-            revision=revision,
-            superseded={} if study.previous is None else {Form.SR_COMPREHENSIVE_3D: [dcmread(study.previous.path)]},
-            analysed_at=datetime.now(UTC).astimezone(),
+            return None
+        outcome = StudyFindings(
+            study_instance_uid=study.study_instance_uid,
+            films=tuple(film.finding for _, film in sorted(analysed.items()) if film.finding is not None),
+            model=model,
+            operating_point=self.engine.bundle.operating_point,
         )
-        (document,) = build_documents(result, [Form.SR_COMPREHENSIVE_3D])
-        report = NewReport(
-            sop_instance_uid=document.sop_instance_uid,
-            revision=revision,
-            fingerprint=fingerprint,
-            encoded=document.encoded,
+        sources = {uid: film.dataset for uid, film in analysed.items() if film.dataset is not None}
+        pictures = {uid: film.pixels for uid, film in analysed.items() if film.pixels is not None}
+        return fingerprint, self._next(study, outcome, sources, pictures)
+
+    def _refusal(self, study: Study) -> tuple[str, Result] | None:
+        """Return why no film was read, and its name; None: nobody is told."""
+        bundle = self.engine.bundle
+        wanted = self._reporting.not_analysed
+        refusal = find_refusal(study, wanted, model=bundle.identity, operating_point=bundle.operating_point)
+        if refusal is None:
+            return None
+        named = "\n".join(["refusal", *(f"{film.sop_instance_uid} {film.reason}" for film in refusal.outcome.films)])
+        fingerprint = hashlib.sha256(named.encode()).hexdigest()
+        return fingerprint, self._next(study, refusal.outcome, refusal.sources, refusal.pictures)
+
+    def _next(
+        self,
+        study: Study,
+        outcome: Outcome,
+        sources: Mapping[str, Dataset],
+        pictures: Mapping[str, NDArray[np.float32]],
+    ) -> Result:
+        assert study.began_at is not None  # noqa: S101 - load comes before
+        return next_result(
+            outcome,
+            sources=sources,
+            pictures=pictures,
+            previous=study.previous,
+            began_at=study.began_at,
+            uid_root=self._reporting.uid_root,
         )
-        return replace(study, report=report)
 
 
 def _with(remarks: tuple[str, ...], remark: str | None) -> tuple[str, ...]:
     return (*remarks, remark) if remark else remarks
 
 
-def _fingerprint(model_uid: str, analysed: list[Film]) -> str:
-    """Name what a report says: which films with which remarks, read by which model, in which form."""
-    films = sorted(" ".join([f.finding.sop_instance_uid, *f.remarks]) for f in analysed if f.finding is not None)
-    return hashlib.sha256("\n".join([Form.SR_COMPREHENSIVE_3D, model_uid, *films]).encode()).hexdigest()
+def _fingerprint(model_uid: str, analysed: Mapping[str, Film]) -> str:
+    """Name what findings say: which films with which remarks, read by which model.
+
+    The forms are no part of it: a late film that is refused must make no revision where a form was added meanwhile.
+    """
+    films = sorted(" ".join([uid, *film.remarks]) for uid, film in analysed.items())
+    return hashlib.sha256("\n".join([_KIND, model_uid, *films]).encode()).hexdigest()
 
 
 def _log_failure(film: Film, error: Exception) -> None:

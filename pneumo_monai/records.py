@@ -1,174 +1,34 @@
-"""What the ledger remembers of films, reports and deliveries.
+"""Reads and writes of the ledger's tables.
 
-The tables live in the same database as the workflows. Every write is idempotent: a workflow that runs a step again
-after a crash changes nothing.
+Every write is idempotent: a workflow that runs a step again after a crash changes nothing.
 """
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from pneumo_monai.entries import (
+    DeliveryRecord,
+    DeliveryState,
+    DocumentRecord,
+    FilmAnswer,
+    FilmRecord,
+    FilmState,
+    OutcomeKind,
+    ReportRecord,
+    Revision,
+)
 from pneumo_monai.errors import Reason, Retryable
+from pneumo_monai.findings import ModelIdentity, OperatingPoint
+from pneumo_monai.forms import Form
 from pneumo_monai.spool import Identity
+from pneumo_monai.tables import DELIVERIES, DOCUMENTS, FILMS, REPORTS
 
-__all__ = [
-    "INTERNAL",
-    "DeliveryRecord",
-    "DeliveryState",
-    "FilmAnswer",
-    "FilmRecord",
-    "FilmState",
-    "Records",
-    "ReportRecord",
-    "connect",
-]
-
-
-class FilmState(StrEnum):
-    """Received = analysed + refused + failed + in progress, always."""
-
-    IN_PROGRESS = "in progress"
-    ANALYSED = "analysed"
-    REFUSED = "refused"
-    FAILED = "failed"
-
-
-class DeliveryState(StrEnum):
-    """Where a report stands on its way to one destination."""
-
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    UNDELIVERABLE = "undeliverable"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilmRecord:
-    """One received object; times are seconds since the epoch, UTC."""
-
-    id: int
-    sop_instance_uid: str
-    digest: str
-    study_instance_uid: str
-    calling_ae_title: str
-    path: str
-    received_at: float
-    state: FilmState
-    reason: str | None
-    detail: str | None
-    answered_at: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilmAnswer:
-    """What became of one received object."""
-
-    film_id: int
-    state: FilmState
-    reason: str | None = None
-    detail: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportRecord:
-    """One report that was encoded and stored; revisions of a study count from 1."""
-
-    sop_instance_uid: str
-    study_instance_uid: str
-    revision: int
-    fingerprint: str
-    path: str
-    created_at: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliveryRecord:
-    """One report on its way to one destination."""
-
-    report_sop_instance_uid: str
-    destination: str
-    state: DeliveryState
-    detail: str | None
-    updated_at: float
-
-
-INTERNAL = "internal"
-"""Reason of what failed in us, beside the `Reason` of what was refused."""
-
-_CREATION_LOCK = 0x706E65756D6F
-"""Key of PostgreSQL's advisory lock around the creation of tables."""
-
-_metadata = sa.MetaData()
-
-_films = sa.Table(
-    "films",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("sop_instance_uid", sa.String(64), nullable=False),
-    sa.Column("digest", sa.String(64), nullable=False),
-    sa.Column("study_instance_uid", sa.String(64), nullable=False, index=True),
-    sa.Column("calling_ae_title", sa.String(16), nullable=False),
-    sa.Column("path", sa.Text, nullable=False),
-    sa.Column("received_at", sa.Float, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False, index=True),
-    sa.Column("reason", sa.String(32)),
-    sa.Column("detail", sa.Text),
-    sa.Column("answered_at", sa.Float),
-    sa.UniqueConstraint("sop_instance_uid", "digest"),
-)
-_reports = sa.Table(
-    "reports",
-    _metadata,
-    sa.Column("sop_instance_uid", sa.String(64), primary_key=True),
-    sa.Column("study_instance_uid", sa.String(64), nullable=False),
-    sa.Column("revision", sa.Integer, nullable=False),
-    sa.Column("fingerprint", sa.String(64), nullable=False),
-    sa.Column("path", sa.Text, nullable=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.UniqueConstraint("study_instance_uid", "revision"),
-)
-_deliveries = sa.Table(
-    "deliveries",
-    _metadata,
-    sa.Column("report_sop_instance_uid", sa.String(64), primary_key=True),
-    sa.Column("destination", sa.String(32), primary_key=True),
-    sa.Column("state", sa.String(16), nullable=False, index=True),
-    sa.Column("detail", sa.Text),
-    sa.Column("updated_at", sa.Float, nullable=False),
-)
-
-
-def connect(url: str) -> sa.Engine:
-    """Open the ledger's database and create the tables that are missing.
-
-    SQLite is set to write-ahead logging with full synchronisation: a commit survives a power cut, and readers do not
-    stop the listener.
-    """
-    if not url.startswith("sqlite"):
-        engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"), pool_pre_ping=True)
-        with engine.begin() as connection:
-            # Processes that start together must not create the tables together.
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
-            _metadata.create_all(connection)
-        return engine
-    engine = sa.create_engine(url, connect_args={"timeout": 30})
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: Any, _: object) -> None:
-        # The write lock is taken with the first write, so two writers wait for each other instead of failing.
-        connection.isolation_level = "IMMEDIATE"
-        connection.execute("PRAGMA busy_timeout=30000")
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    with engine.begin() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        _metadata.create_all(connection)
-    return engine
+__all__ = ["Records"]
 
 
 class Records:
@@ -177,7 +37,7 @@ class Records:
     Parameters
     ----------
     engine : sqlalchemy.Engine
-        From `connect`.
+        From `pneumo_monai.tables.connect`.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -191,14 +51,14 @@ class Records:
         """
         with self.engine.begin() as connection:
             self._lock_study(connection, identity.study_instance_uid)
-            same_uid = _films.c.sop_instance_uid == identity.sop_instance_uid
-            known = connection.execute(sa.select(_films.c.digest, _films.c.state, _films.c.id).where(same_uid)).all()
+            same_uid = FILMS.c.sop_instance_uid == identity.sop_instance_uid
+            known = connection.execute(sa.select(FILMS.c.digest, FILMS.c.state, FILMS.c.id).where(same_uid)).all()
             for digest, state, film_id in known:
                 if digest == identity.digest:
                     return state == FilmState.FAILED and self._take_up_again(connection, film_id)
             digests = {digest for digest, _, _ in known}
             connection.execute(
-                _films.insert().values(
+                FILMS.insert().values(
                     sop_instance_uid=identity.sop_instance_uid,
                     digest=identity.digest,
                     study_instance_uid=identity.study_instance_uid,
@@ -225,73 +85,60 @@ class Records:
     def _take_up_again(self, connection: sa.Connection, film_id: int) -> bool:
         """Open an object that failed in us: whoever sends it again asks for another attempt."""
         connection.execute(
-            _films.update()
-            .where(_films.c.id == film_id)
+            FILMS.update()
+            .where(FILMS.c.id == film_id)
             .values(state=FilmState.IN_PROGRESS, reason=None, detail=None, answered_at=None, received_at=time.time())
         )
         return True
 
     def films(self, *study_instance_uids: str) -> list[FilmRecord]:
         """Return the objects of some studies, oldest first."""
-        query = sa.select(_films).where(_films.c.study_instance_uid.in_(study_instance_uids)).order_by(_films.c.id)
+        query = sa.select(FILMS).where(FILMS.c.study_instance_uid.in_(study_instance_uids)).order_by(FILMS.c.id)
         with self.engine.connect() as connection:
             rows = connection.execute(query).mappings()
             return [FilmRecord(**{**row, "state": FilmState(row["state"])}) for row in rows]
 
     def newest_studies(self, limit: int) -> list[str]:
         """Return the Study Instance UIDs of the studies that last received an object, newest first."""
-        newest = sa.func.max(_films.c.id)
-        query = sa.select(_films.c.study_instance_uid).group_by(_films.c.study_instance_uid).order_by(newest.desc())
+        newest = sa.func.max(FILMS.c.id)
+        query = sa.select(FILMS.c.study_instance_uid).group_by(FILMS.c.study_instance_uid).order_by(newest.desc())
         with self.engine.connect() as connection:
             return list(connection.execute(query.limit(limit)).scalars())
 
     def open_studies(self) -> list[str]:
         """Return the Study Instance UIDs of the studies with objects in progress."""
-        in_progress = sa.select(_films.c.study_instance_uid).where(_films.c.state == FilmState.IN_PROGRESS)
+        in_progress = sa.select(FILMS.c.study_instance_uid).where(FILMS.c.state == FilmState.IN_PROGRESS)
         with self.engine.connect() as connection:
             return list(connection.execute(in_progress.distinct()).scalars())
 
     def counts(self) -> dict[FilmState, int]:
         """Count the received objects by state; the sum is what was received."""
-        query = sa.select(_films.c.state, sa.func.count()).group_by(_films.c.state)
+        query = sa.select(FILMS.c.state, sa.func.count()).group_by(FILMS.c.state)
         with self.engine.connect() as connection:
             found = {FilmState(state): number for state, number in connection.execute(query)}
         return {state: found.get(state, 0) for state in FilmState}
 
     def latest_report(self, study_instance_uid: str) -> ReportRecord | None:
-        """Return the current revision of a study's report."""
-        query = (
-            sa.select(_reports)
-            .where(_reports.c.study_instance_uid == study_instance_uid)
-            .order_by(_reports.c.revision.desc())
-        )
-        with self.engine.connect() as connection:
-            row = connection.execute(query.limit(1)).mappings().first()
-        return None if row is None else ReportRecord(**row)
-
-    def undelivered(self, study_instance_uid: str) -> str | None:
-        """Return the SOP Instance UID of a study's current report while it waits for a destination."""
-        current = self.latest_report(study_instance_uid)
-        if current is None:
-            return None
-        waits = any(d.state is DeliveryState.PENDING for d in self.deliveries([current.sop_instance_uid]))
-        return current.sop_instance_uid if waits else None
-
-    def report(self, sop_instance_uid: str) -> ReportRecord:
-        """Return one report."""
-        query = sa.select(_reports).where(_reports.c.sop_instance_uid == sop_instance_uid)
-        with self.engine.connect() as connection:
-            return ReportRecord(**connection.execute(query).mappings().one())
+        """Return the current revision of a study's result."""
+        revisions = self.reports([study_instance_uid])
+        return revisions[-1] if revisions else None
 
     def reports(self, study_instance_uids: Iterable[str]) -> list[ReportRecord]:
-        """Return all revisions of some studies' reports, oldest first."""
-        query = sa.select(_reports).where(_reports.c.study_instance_uid.in_(list(study_instance_uids)))
+        """Return all revisions of some studies' results, those of a study in order."""
+        query = sa.select(REPORTS).where(REPORTS.c.study_instance_uid.in_(list(study_instance_uids)))
         with self.engine.connect() as connection:
-            rows = connection.execute(query.order_by(_reports.c.created_at)).mappings()
-            return [ReportRecord(**row) for row in rows]
+            return [_report(row) for row in connection.execute(query.order_by(REPORTS.c.revision)).mappings()]
 
-    def answer(self, answers: Sequence[FilmAnswer], report: ReportRecord | None, destinations: Sequence[str]) -> None:
-        """Enter in one commit what became of a study's objects, its new report and the deliveries it needs.
+    def documents(self, study_instance_uids: Iterable[str]) -> list[DocumentRecord]:
+        """Return the instances of all revisions of some studies' results, those of a study in order."""
+        query = sa.select(DOCUMENTS).where(DOCUMENTS.c.study_instance_uid.in_(list(study_instance_uids)))
+        ordered = query.order_by(DOCUMENTS.c.revision, DOCUMENTS.c.sop_instance_uid)
+        with self.engine.connect() as connection:
+            rows = connection.execute(ordered).mappings()
+            return [DocumentRecord(**{**row, "form": Form(row["form"])}) for row in rows]
+
+    def answer(self, answers: Sequence[FilmAnswer], revision: Revision | None = None) -> None:
+        """Enter in one commit what became of a study's objects, its new revision and the deliveries that it needs.
 
         Raises
         ------
@@ -302,39 +149,113 @@ class Records:
             with self.engine.begin() as connection:
                 for answer in answers:
                     connection.execute(
-                        _films.update()
-                        .where(_films.c.id == answer.film_id)
+                        FILMS.update()
+                        .where(FILMS.c.id == answer.film_id)
                         .values(state=answer.state, reason=answer.reason, detail=answer.detail, answered_at=time.time())
                     )
-                if report is not None:
-                    connection.execute(_reports.insert().values(**vars(report)))
-                    connection.execute(
-                        _deliveries.insert(),
-                        [
-                            {
-                                "report_sop_instance_uid": report.sop_instance_uid,
-                                "destination": destination,
-                                "state": DeliveryState.PENDING,
-                                "updated_at": report.created_at,
-                            }
-                            for destination in destinations
-                        ],
-                    ) if destinations else None
+                if revision is not None:
+                    _enter(connection, revision)
         except IntegrityError as error:
             raise Retryable("another worker entered this revision of the report first") from error
 
-    def deliveries(self, report_sop_instance_uids: Iterable[str]) -> list[DeliveryRecord]:
-        """Return the deliveries of some reports."""
-        query = sa.select(_deliveries).where(_deliveries.c.report_sop_instance_uid.in_(list(report_sop_instance_uids)))
-        with self.engine.connect() as connection:
-            rows = connection.execute(query.order_by(_deliveries.c.destination)).mappings()
-            return [DeliveryRecord(**{**row, "state": DeliveryState(row["state"])}) for row in rows]
+    def deliveries(self, study_instance_uids: Iterable[str]) -> list[DeliveryRecord]:
+        """Return the slots of all revisions of some studies' results, in the order they are sent in."""
+        return self._deliveries(DELIVERIES.c.study_instance_uid.in_(list(study_instance_uids)))
 
-    def set_delivery(self, report: str, destination: str, state: DeliveryState, detail: str | None = None) -> None:
-        """Enter where one delivery stands."""
+    def slots(self, study_instance_uid: str, revision: int, destination: str) -> list[DeliveryRecord]:
+        """Return the slots of one revision for one destination, in the order they are sent in."""
+        return self._deliveries(
+            DELIVERIES.c.study_instance_uid == study_instance_uid,
+            DELIVERIES.c.revision == revision,
+            DELIVERIES.c.destination == destination,
+        )
+
+    def waiting(self) -> list[DeliveryRecord]:
+        """Return all slots that wait."""
+        return self._deliveries(DELIVERIES.c.state == DeliveryState.PENDING)
+
+    def _deliveries(self, *where: sa.ColumnElement[bool]) -> list[DeliveryRecord]:
+        order = (DELIVERIES.c.study_instance_uid, DELIVERIES.c.revision, DELIVERIES.c.destination, DELIVERIES.c.slot)
+        with self.engine.connect() as connection:
+            rows = connection.execute(sa.select(DELIVERIES).where(*where).order_by(*order)).mappings()
+            return [_delivery(row) for row in rows]
+
+    def begin_sending(self, slot: DeliveryRecord, form: Form | None) -> bool:
+        """Enter in which form a slot is about to be sent; False when it waits no longer and must not be.
+
+        From here on the destination may have it, whatever becomes of us; None: it has nothing after all.
+        """
+        return self._set(slot, DELIVERIES.c.state == DeliveryState.PENDING, form=form)
+
+    def settle(self, slot: DeliveryRecord, state: DeliveryState, detail: str | None = None) -> None:
+        """Enter where a slot stands. What was under way while its result was retracted says so."""
+        if state is DeliveryState.DELIVERED and self._set(
+            slot,
+            DELIVERIES.c.state == DeliveryState.WITHDRAWN,
+            state=state,
+            detail="was under way when the result was retracted",
+        ):
+            return
+        self._set(slot, DELIVERIES.c.state == DeliveryState.PENDING, state=state, detail=detail)
+
+    def withdraw(self, study_instance_uid: str) -> None:
+        """Let nothing more of a study's results be sent."""
         with self.engine.begin() as connection:
             connection.execute(
-                _deliveries.update()
-                .where(_deliveries.c.report_sop_instance_uid == report, _deliveries.c.destination == destination)
-                .values(state=state, detail=detail, updated_at=time.time())
+                DELIVERIES.update()
+                .where(
+                    DELIVERIES.c.study_instance_uid == study_instance_uid,
+                    DELIVERIES.c.state == DeliveryState.PENDING,
+                )
+                .values(state=DeliveryState.WITHDRAWN, updated_at=time.time())
             )
+
+    def _set(self, slot: DeliveryRecord, condition: sa.ColumnElement[bool], **values: Any) -> bool:
+        with self.engine.begin() as connection:
+            done = connection.execute(
+                DELIVERIES.update()
+                .where(
+                    DELIVERIES.c.study_instance_uid == slot.study_instance_uid,
+                    DELIVERIES.c.revision == slot.revision,
+                    DELIVERIES.c.destination == slot.destination,
+                    DELIVERIES.c.slot == slot.slot,
+                    condition,
+                )
+                .values(updated_at=time.time(), **values)
+            )
+            return done.rowcount > 0
+
+
+def _enter(connection: sa.Connection, revision: Revision) -> None:
+    report = revision.report
+    model = None if report.model is None else asdict(report.model)
+    point = None if report.operating_point is None else asdict(report.operating_point)
+    connection.execute(REPORTS.insert().values({**vars(report), "model": model, "operating_point": point}))
+    for table, rows in ((DOCUMENTS, revision.documents), (DELIVERIES, revision.deliveries)):
+        if rows:
+            connection.execute(table.insert(), [dict(vars(row)) for row in rows])
+
+
+def _report(row: sa.RowMapping) -> ReportRecord:
+    model, point = row["model"], row["operating_point"]
+    return ReportRecord(
+        **{
+            **row,
+            "outcome": OutcomeKind(row["outcome"]),
+            "reasons": tuple(row["reasons"]),
+            "films": tuple(row["films"]),
+            "model": None if model is None else ModelIdentity(**model),
+            "operating_point": None if point is None else OperatingPoint(**point),
+        }
+    )
+
+
+def _delivery(row: sa.RowMapping) -> DeliveryRecord:
+    return DeliveryRecord(
+        **{
+            **row,
+            "alternatives": tuple(map(Form, row["alternatives"])),
+            "state": DeliveryState(row["state"]),
+            "form": None if row["form"] is None else Form(row["form"]),
+        }
+    )

@@ -3,17 +3,19 @@
 Shape legend: N points, h rows and w columns of a grid over the square that the network saw.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from scipy.spatial import ConvexHull, QhullError
 
 from pneumo_monai.findings import FilmFinding
 from pneumo_monai.geometry import SquareGeometry
 
-__all__ = ["SHARE_OF_MAXIMUM", "Support", "finding_region", "finding_support"]
+__all__ = ["SHARE_OF_MAXIMUM", "Support", "film_frame", "finding_region", "finding_support"]
 
 SHARE_OF_MAXIMUM = 0.5
 """The region is where the activation reaches this share of its maximum on the film: the half maximum, by which the
@@ -31,16 +33,21 @@ _EDGE = 0.5
 _LEAST = 0.05
 """Least share of that way that an outline keeps from a cell's middle, so that it never meets itself there."""
 
+_BOX = 4
+"""Corners of a closed line that OHIF takes for what a person drew with a rectangle tool: it asks whether to go on
+measuring with it."""
+
 _STRAIGHT = 1e-6
 """Square pixels that a corner spans, twice over, below which there is no corner but rounding."""
 
 
 def finding_region(finding: FilmFinding) -> NDArray[np.float64]:
-    """Outline where the finding is when it is present, and what was analysed, the whole film, when it is absent.
+    """Outline where the finding is when it is present, and what was analysed when it is absent.
 
     Where it is present: what speaks for it in the activation map, interpolated linearly, at least `SHARE_OF_MAXIMUM` of
-    its maximum on the film, and connected with that maximum; the outer outline of that. The whole film also where
-    nothing on the film speaks for the finding.
+    its maximum on the film, and connected with that maximum; the outer outline of that. Where it is absent, or nothing
+    on the film speaks for it: both lung fields of a film that was cut to them, in one convex outline because a group
+    has one region (PS3.16 TID 1410), else the whole film.
 
     Parameters
     ----------
@@ -56,16 +63,22 @@ def finding_region(finding: FilmFinding) -> NDArray[np.float64]:
     """
     last = _last(finding.geometry)
     if not finding.present:
-        return _whole_film(last)
+        return _analysed(finding, last)
     support = finding_support(finding)
     geometry, support_hw = support.geometry, support.whole_hw
     on_film_hw = np.where(support.counted_hw, support_hw, 0.0)
     threshold = SHARE_OF_MAXIMUM * float(on_film_hw.max())
     if not threshold > 0.0:
-        return _whole_film(last)
+        return _analysed(finding, last)
     region_hw = _connected(on_film_hw >= threshold, int(on_film_hw.argmax()))
     outline = geometry.to_film(_outline(support_hw, region_hw, threshold))
     return _simplified(np.clip(outline, _INSET, last))
+
+
+def film_frame(rows: int, columns: int) -> NDArray[np.float64]:
+    """Outline a whole film of 2 or more rows and columns, as `finding_region` returns it."""
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    return _closed(_INSET + corners * (np.array([columns, rows], dtype=np.float64) - 2 * _INSET))
 
 
 class Support(NamedTuple):
@@ -98,14 +111,23 @@ def _last(geometry: SquareGeometry) -> NDArray[np.float64]:
     return np.array([geometry.columns, geometry.rows], dtype=np.float64) - _INSET
 
 
-def _whole_film(last: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the frame of the film, each side in two halves.
-
-    A closed line of four corners is what a person draws with a rectangle tool: OHIF takes it for one and asks whether
-    to go on measuring with it.
-    """
-    turn = np.array([[0, 0], [1, 0], [2, 0], [2, 1], [2, 2], [1, 2], [0, 2], [0, 1], [0, 0]])
-    return _INSET + turn / 2 * (last - _INSET)
+def _analysed(finding: FilmFinding, last: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Outline what of the film was read: the lung fields where it was cut to them, else all of it."""
+    whole = film_frame(finding.geometry.rows, finding.geometry.columns)
+    if finding.lungs is None or not finding.lungs.any():
+        return whole
+    size = finding.lungs.shape[0]
+    (rows,) = np.nonzero(finding.lungs.any(axis=1))
+    left, right = finding.lungs[rows].argmax(axis=1), size - finding.lungs[rows, ::-1].argmax(axis=1)
+    ends = [np.stack([end, edge], axis=1) for end in (left, right) for edge in (rows, rows + 1)]
+    geometry = replace(finding.geometry, size=size)
+    on_film = np.clip(geometry.to_film(np.concatenate(ends).astype(np.float64)), _INSET, last)
+    with suppress(QhullError):
+        outline = _simplified(on_film[ConvexHull(on_film).vertices])
+        # Fields beside the film leave a sliver of its edge.
+        if np.ptp(outline, axis=0).min() > _INSET:
+            return outline
+    return whole
 
 
 def _support(activation: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -185,5 +207,12 @@ def _simplified(points: NDArray[np.float64]) -> NDArray[np.float64]:
     kept = points[np.any(points != np.roll(points, 1, axis=0), axis=1)]
     back, ahead = kept - np.roll(kept, 1, axis=0), np.roll(kept, -1, axis=0) - kept
     turns = np.abs(back[:, 0] * ahead[:, 1] - back[:, 1] * ahead[:, 0]) > _STRAIGHT
-    corners = kept[turns]
+    return _closed(kept[turns])
+
+
+def _closed(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lead an outline back to its first corner, each side in two halves where it would pass for a drawn rectangle."""
+    if len(corners) == _BOX:
+        halves = (corners + np.roll(corners, -1, axis=0)) / 2
+        corners = np.stack([corners, halves], axis=1).reshape(-1, 2)
     return np.concatenate([corners, corners[:1]])

@@ -5,13 +5,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.sections import Destination, IntendedUse, Ledger, Listener, Model, Report, Web
 
 __all__ = [
     "Destination",
@@ -19,9 +20,11 @@ __all__ = [
     "Ledger",
     "Listener",
     "Model",
+    "Report",
     "Settings",
     "Web",
     "load_intended_use",
+    "load_report",
     "load_settings",
 ]
 
@@ -29,110 +32,7 @@ _PREFIX = "PNEUMO_MONAI_"
 _NESTING = "__"
 _UNKNOWN = "unknown key; see docs/settings.md for the keys there are"
 
-
-def _ae_title(value: str) -> str:
-    title = value.strip()
-    if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
-        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash (PS3.5 6.2, VR AE)")
-    return title
-
-
 Tree = TypeVar("Tree", bound=BaseSettings)
-
-AETitle = Annotated[str, AfterValidator(_ae_title)]
-Host = Annotated[str, Field(min_length=1)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-ListenPort = Annotated[int, Field(ge=0, le=65535)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class Listener(_Section):
-    """Where films are received."""
-
-    ae_title: AETitle = "PNEUMO"
-    host: Host = "127.0.0.1"
-    port: ListenPort = 11112
-    study_silence: float = Field(
-        default=2.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="Seconds without a film after which an open association's study is reported.",
-    )
-
-
-class Destination(_Section):
-    """A storage SCP that gets every result."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="Name of the destination in status and logs.")
-    ae_title: AETitle
-    host: Host
-    port: Port
-
-
-class Web(_Section):
-    """Where /health, /ready and the status page are served."""
-
-    host: Host = "127.0.0.1"
-    port: ListenPort = 8080
-
-
-class Model(_Section):
-    """Which bundle reads, and on what."""
-
-    path: Path | None = Field(default=None, description="Folder of a MONAI Bundle; null: the one in the package.")
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="auto: the GPU when there is one, else the CPU; cuda without a GPU is an error."
-    )
-
-
-class IntendedUse(_Section):
-    """For whom the model may read, and what becomes of other films: refused, or read with a remark in the report."""
-
-    minimum_age: int = Field(default=18, ge=0, le=122, description="Years; 0: films of every age are read.")
-    younger: Literal["refuse", "flag"] = Field(default="refuse", description="What becomes of younger patients' films.")
-    age_missing: Literal["refuse", "flag"] = Field(
-        default="flag", description="What becomes of films whose header states no age."
-    )
-    unlike_chest: Literal["refuse", "flag", "accept"] = Field(
-        default="refuse", description="What becomes of pictures that do not look like a frontal chest film."
-    )
-    inverted: Literal["refuse", "flag", "accept"] = Field(
-        default="flag", description="What becomes of pictures that look like the negative of a chest film."
-    )
-
-
-class Ledger(_Section):
-    """Where the durable state lives."""
-
-    url: str | None = Field(
-        default=None, description="null: SQLite in data_dir; or postgresql://user:password@host/db."
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _known_database(cls, url: str | None) -> str | None:
-        if url is not None and not _is_database(url):
-            raise ValueError("write postgresql://user:password@host/database, or null for SQLite in data_dir")
-        return url
-
-
-def _is_database(url: str) -> bool:
-    # SQLAlchemy takes a while to import, and most sites have no URL.
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        return False
-    database = parsed.database or ""
-    return (
-        bool(database) if parsed.drivername == "postgresql" else parsed.drivername == "sqlite" and database[:1] == "/"
-    )
-
 
 _SOURCES = SettingsConfigDict(
     env_prefix=_PREFIX,
@@ -155,6 +55,7 @@ class Settings(BaseSettings):
     web: Web = Web()
     model: Model = Model()
     intended_use: IntendedUse = IntendedUse()
+    report: Report = Report()
     ledger: Ledger = Ledger()
 
     @field_validator("data_dir", mode="before")
@@ -197,6 +98,7 @@ class _OneShot(BaseSettings):
     model_config = _SOURCES
 
     intended_use: IntendedUse = IntendedUse()
+    report: Report = Report()
 
 
 def load_settings(file: Path) -> Settings:
@@ -222,6 +124,17 @@ def load_intended_use() -> IntendedUse:
         A value is wrong: the message names its variable.
     """
     return _checked(_OneShot, "the environment", {}).intended_use
+
+
+def load_report() -> Report:
+    """Read `report` from the environment alone, as `load_intended_use` does its own.
+
+    Raises
+    ------
+    ConfigurationError
+        A value is wrong: the message names its variable.
+    """
+    return _checked(_OneShot, "the environment", {}).report
 
 
 def _checked(tree: type[Tree], source: str, content: dict[Any, Any]) -> Tree:

@@ -134,8 +134,8 @@ class Spool:
         name = f"{identity.sop_instance_uid}.{identity.digest[:16]}.dcm"
         return self._keep(Path("spool/films", identity.study_instance_uid, name), encoded)
 
-    def keep_report(self, study_instance_uid: str, sop_instance_uid: str, encoded: bytes) -> str:
-        """Write an encoded report durably and return its path relative to `data_dir`."""
+    def keep_document(self, study_instance_uid: str, sop_instance_uid: str, encoded: bytes) -> str:
+        """Write an encoded instance of a result durably and return its path relative to `data_dir`."""
         return self._keep(Path("spool/reports", study_instance_uid, f"{sop_instance_uid}.dcm"), encoded)
 
     def path(self, relative: str) -> Path:

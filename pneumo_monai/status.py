@@ -7,21 +7,17 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from pneumo_monai.errors import ConfigurationError
-from pneumo_monai.overview import StudyOverview, overview
-from pneumo_monai.records import Records, connect
+from pneumo_monai.overview import StudyOverview, open_records, overview
 from pneumo_monai.settings import Settings
 
 __all__ = ["print_status"]
 
-_COLOURS = {"reported": "green", "failed": "red", "undeliverable": "red", "refused": "yellow"}
+_COLOURS = {"reported": "green", "failed": "red", "undeliverable": "red", "refused": "yellow", "retracted": "yellow"}
 
 
 def print_status(settings: Settings, *, limit: int, as_json: bool) -> None:
     """Print studies, newest first, and the counts of received objects by state."""
-    if settings.ledger.url is None and not (settings.data_dir / "ledger.sqlite").exists():
-        raise ConfigurationError(f"data_dir: {settings.data_dir} holds no ledger yet; start `pneumo-monai serve` first")
-    records = Records(connect(settings.ledger_url))
+    records = open_records(settings)
     studies, counts = overview(records, limit), records.counts()
     if as_json:
         body = {
@@ -41,13 +37,12 @@ def _table(studies: list[StudyOverview]) -> Table:
     table = Table("Received", "Study Instance UID", "State", "Objects", "Revision", "Destinations, reasons")
     for study in studies:
         received = datetime.fromtimestamp(study.received_at, UTC).astimezone()
-        deliveries = [f"{d.destination}: {d.state}" + (f" ({d.detail})" if d.detail else "") for d in study.deliveries]
         table.add_row(
             f"{received:%Y-%m-%d %H:%M:%S}",
             study.study_instance_uid,
             f"[{_COLOURS.get(study.state, 'default')}]{study.state}[/]",
             str(len(study.films)),
             str(study.report.revision) if study.report else "",
-            "\n".join([*deliveries, *study.reasons]),
+            "\n".join([*(delivery.summary for delivery in study.deliveries), *study.reasons]),
         )
     return table

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -12,8 +13,10 @@ from pydicom.dataset import Dataset
 from torch import Tensor
 
 from pneumo_monai.errors import Reason, Refused, Retryable
-from pneumo_monai.findings import FilmFinding, View
+from pneumo_monai.findings import FilmFinding, Outcome, View
+from pneumo_monai.forms import Form
 from pneumo_monai.geometry import SquareGeometry
+from pneumo_monai.report.documents import Document
 
 __all__ = ["Film", "NewReport", "PreviousReport", "Study"]
 
@@ -68,17 +71,17 @@ class PreviousReport:
 
     revision: int
     fingerprint: str
-    path: Path
+    documents: tuple[tuple[Form, Path], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewReport:
-    """A report that is encoded and not yet stored."""
+    """A revision whose documents are encoded and not yet stored; `fingerprint` names what it says."""
 
-    sop_instance_uid: str
     revision: int
     fingerprint: str
-    encoded: bytes
+    outcome: Outcome
+    documents: tuple[Document, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,6 +96,8 @@ class Study:
         All objects received of the study so far.
     previous : PreviousReport or None
         The current revision of its report.
+    began_at : datetime.datetime or None
+        When the analysis began, with its timezone; added by the load stage.
     report : NewReport or None
         Added by the report stage when there is something new to say.
     answer : concurrent.futures.Future or None
@@ -102,6 +107,7 @@ class Study:
     study_instance_uid: str
     films: tuple[Film, ...]
     previous: PreviousReport | None = None
+    began_at: datetime | None = None
     report: NewReport | None = None
     answer: "Future[Study] | None" = None
 

@@ -7,6 +7,7 @@ from pneumo_monai.bundle import PACKAGED, Bundle
 from pneumo_monai.errors import Broken
 from pneumo_monai.notify import notify_ready
 from pneumo_monai.settings import Settings
+from pneumo_monai.tls import client_context
 
 __all__ = ["run_worker"]
 
@@ -28,19 +29,25 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
     Raises
     ------
     ConfigurationError
-        The model or the device is not what the settings promise.
+        The model, the device, or a certificate is not what the settings promise.
     Broken
         The graph ended by itself.
     """
     # Torch, MONAI and Holoscan take seconds to import: what is wrong with the settings is said before.
+    for number, destination in enumerate(settings.destinations):
+        if destination.tls is not None:
+            client_context(destination.tls, f"destinations[{number}].tls")
     bundle = Bundle(settings.model.path or PACKAGED)
 
+    from pneumo_monai.delivery import Delivery
     from pneumo_monai.desk import Desk
     from pneumo_monai.engine import Engine, choose_device
     from pneumo_monai.graph import ResidentGraph
     from pneumo_monai.ledger import prepare, run_workflows
     from pneumo_monai.reading import Reading
     from pneumo_monai.records import Records
+    from pneumo_monai.retraction import Reader
+    from pneumo_monai.revisions import Reporting
     from pneumo_monai.spool import Spool
 
     # The desk says once why a report waits; pynetdicom would say it at each attempt.
@@ -50,12 +57,16 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
     engine = Engine(bundle, choose_device(settings.model.device))
     engine.warm_up()
     _log.info("model %s %s reads on %s", bundle.name, bundle.version, engine.device)
-    graph = ResidentGraph(Reading(engine, settings.intended_use))
+    reporting = Reporting.to(settings.destinations, settings.report)
+    graph = ResidentGraph(Reading(engine, settings.intended_use, reporting))
+    records, spool = Records(prepare(settings.ledger_url)), Spool(settings.data_dir)
     desk = Desk(
-        records=Records(prepare(settings.ledger_url)),
-        spool=Spool(settings.data_dir),
+        records=records,
+        spool=spool,
         destinations=settings.destinations,
-        calling_ae_title=settings.listener.ae_title,
+        delivery=Delivery(records, spool, settings.listener.ae_title),
+        reporting=reporting,
+        reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
         read=graph.read,
     )
     with graph, run_workflows(settings.ledger_url, desk, slot=slot):

@@ -17,7 +17,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-__all__ = ["CR", "DX", "SC", "film_bytes", "gradient", "make_film"]
+__all__ = ["CR", "DX", "SC", "film_bytes", "gradient", "make_film", "make_item"]
 
 CR = ComputedRadiographyImageStorage
 DX = DigitalXRayImageStorageForPresentation
@@ -109,6 +109,14 @@ def make_film(
     _set(film.file_meta, "MediaStorageSOPInstanceUID", film.get("SOPInstanceUID", generate_uid(prefix=None)), allocated)
     _set(film.file_meta, "TransferSyntaxUID", transfer_syntax, allocated)
     return film
+
+
+def make_item(**attributes: Any) -> Dataset:
+    """Make the item of a sequence; attributes may be wrong on purpose."""
+    item = Dataset()
+    for keyword, value in attributes.items():
+        _set(item, keyword, value, 8)
+    return item
 
 
 def _set(film: Dataset, keyword: str, value: Any, allocated: int) -> None:

@@ -14,29 +14,37 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pynetdicom import AE, evt
 
 from pneumo_monai.overview import StudyOverview, overview
-from pneumo_monai.records import Records, connect
+from pneumo_monai.records import Records
 from pneumo_monai.settings import Settings, load_settings
+from pneumo_monai.tables import connect
 
+COMPREHENSIVE_SR = "1.2.840.10008.5.1.4.1.1.88.33"
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
+KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 
 
 def need(tool: str, package: str) -> str:
     """Return the path of an outside tool; skip the test by its name where it is missing, fail it in CI."""
-    path = shutil.which(tool)
+    path = shutil.which(tool) or shutil.which(tool, path="/usr/sbin")
     if path is None:
-        message = f"{tool} (Debian package {package}) is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing(f"{tool} (Debian package {package}) is not installed")
     return path
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test, for it cannot run here; in CI, where nothing may be missing, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 def free_port() -> int:
@@ -63,6 +71,7 @@ class Orthanc:
     folder: Path
     dicom_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
+    plugins: Sequence[Path] = ()
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -82,7 +91,7 @@ class Orthanc:
                     "RemoteAccessAllowed": False,
                     "AuthenticationEnabled": False,
                     "DicomCheckCalledAet": False,
-                    "Plugins": [],
+                    "Plugins": [str(plugin) for plugin in self.plugins],
                 }
             )
         )
@@ -97,20 +106,30 @@ class Orthanc:
             self.process.wait(20)
             self.process = None
 
+    def store(self, encoded: bytes) -> None:
+        """Store a Part 10 file by REST."""
+        url = f"http://127.0.0.1:{self.http_port}/instances"
+        with urllib.request.urlopen(urllib.request.Request(url, encoded, method="POST"), timeout=60) as answer:
+            assert json.load(answer)["Status"] == "Success"
+
     def get(self, path: str) -> Any:
         """Return the JSON of a REST resource."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=10) as answer:
             return json.load(answer)
 
-    def reports(self, study_instance_uid: str | None = None) -> list[Dataset]:
-        """Return the Comprehensive 3D SRs it stores, in order of Instance Number."""
+    def instances(self, study_instance_uid: str | None = None) -> list[Dataset]:
+        """Return what it stores, of one study or of all, in order of Instance Number."""
         found = []
         for instance in self.get("/instances"):
             with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/instances/{instance}/file") as file:
                 dataset = dcmread(BytesIO(file.read()))
-            if dataset.SOPClassUID == COMPREHENSIVE_3D_SR and study_instance_uid in (None, dataset.StudyInstanceUID):
+            if study_instance_uid in (None, dataset.StudyInstanceUID):
                 found.append(dataset)
-        return sorted(found, key=lambda report: int(report.InstanceNumber))
+        return sorted(found, key=lambda instance: int(instance.InstanceNumber))
+
+    def reports(self, study_instance_uid: str | None = None) -> list[Dataset]:
+        """Return the Comprehensive 3D SRs among them."""
+        return [found for found in self.instances(study_instance_uid) if found.SOPClassUID == COMPREHENSIVE_3D_SR]
 
     def _answers(self) -> bool:
         try:
@@ -218,3 +237,46 @@ def write(film: Dataset, folder: Path) -> Path:
     path = folder / f"{film.SOPInstanceUID}.dcm"
     film.save_as(path, enforce_file_format=True)
     return path
+
+
+@dataclass
+class StorageScp:
+    """A storage SCP of the test's own: takes some SOP Classes, answers others with the statuses it is told."""
+
+    port: int
+    received: list[Dataset] = field(default_factory=list)
+    statuses: dict[str, int] = field(default_factory=dict)
+    """SOP Class UID to what is answered instead of success."""
+    associations: int = 0
+
+    @property
+    def classes(self) -> list[str]:
+        """SOP Class UIDs of what it keeps, in the order of receipt."""
+        return [str(dataset.SOPClassUID) for dataset in self.received]
+
+
+@contextmanager
+def storage_scp(*sop_classes: str, port: int | None = None) -> Iterator[StorageScp]:
+    """Run a peer that supports some SOP Classes only."""
+    peer = StorageScp(port or free_port())
+
+    def store(event: evt.Event) -> int:
+        status = peer.statuses.get(str(event.request.AffectedSOPClassUID), 0x0000)
+        if status == 0x0000:
+            peer.received.append(event.dataset)
+        return status
+
+    def count(_: evt.Event) -> None:
+        peer.associations += 1
+
+    entity = AE(ae_title="PEER")
+    entity.require_called_aet = True
+    for sop_class in sop_classes:
+        entity.add_supported_context(sop_class)
+    server = entity.start_server(
+        ("127.0.0.1", peer.port), block=False, evt_handlers=[(evt.EVT_C_STORE, store), (evt.EVT_REQUESTED, count)]
+    )
+    try:
+        yield peer
+    finally:
+        server.shutdown()

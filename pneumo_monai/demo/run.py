@@ -85,8 +85,9 @@ def _show(studies: list[StudyOverview], pacs: DemoPacs, output: Path, console: C
         console.rule(study.state)
         for reason in study.reasons:
             console.print(f"not analysed, {reason}", highlight=False)
-        stored = None if study.report is None else pacs.folder / f"{study.report.sop_instance_uid}.dcm"
-        if stored is None or not stored.is_file():
+        reports = [pacs.folder / f"{document.sop_instance_uid}.dcm" for document in study.documents]
+        stored = next((file for file in reports if file.is_file()), None)
+        if stored is None:
             continue
         report = dcmread(stored)
         console.print(as_text(report), highlight=False, markup=False)

@@ -15,10 +15,12 @@ import yaml
 from rich.console import Console
 
 from pneumo_monai.demo.pacs import AE_TITLE
+from pneumo_monai.entries import DeliveryState, FilmState
 from pneumo_monai.errors import Broken
 from pneumo_monai.overview import StudyOverview, overview
-from pneumo_monai.records import DeliveryState, FilmState, Records, connect
+from pneumo_monai.records import Records
 from pneumo_monai.settings import Settings, load_settings
+from pneumo_monai.tables import connect
 
 __all__ = ["demo_service", "wait_for_answers"]
 

@@ -15,7 +15,7 @@ from pneumo_monai.evaluation.cases import NOT_NORMAL
 from pneumo_monai.evaluation.contact import Tile, confident_errors, tiles
 from pneumo_monai.evaluation.groups import Group
 from pneumo_monai.evaluation.logistic import sigmoid
-from pneumo_monai.overlay import RESEARCH_NOTICE
+from pneumo_monai.report.wording import RESEARCH_USE
 
 __all__ = ["render_page", "write_page"]
 
@@ -82,7 +82,7 @@ def render_page(metrics: Mapping[str, Any], groups: Sequence[Group], *, title: s
     return _template().render(
         title=title,
         version=__version__,
-        notice=RESEARCH_NOTICE,
+        notice=RESEARCH_USE,
         metrics=metrics,
         sections=[_section(group, figures[group.name], metrics, films=films) for group in groups],
         headlines=_HEADLINES,

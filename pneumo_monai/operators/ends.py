@@ -42,7 +42,7 @@ class FolderSource(Operator):
 
 
 class FolderSink(Operator):
-    """Writes each new report as ``<SOP Instance UID>.dcm`` and hands the study to `on_study`.
+    """Writes each document of a new report as ``<SOP Instance UID>.dcm`` and hands the study to `on_study`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class FolderSink(Operator):
     folder : pathlib.Path
         Where reports go; created when it is missing.
     on_study : callable
-        Called once a study, after its report is on disk, or with the error that kept it from there.
+        Called once a study, after its documents are on disk, or with the error that kept it from there.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class FolderSink(Operator):
         study: Study = op_input.receive("study")
         problem = None
         try:
-            if study.report is not None:
-                write_durably(self._folder / f"{study.report.sop_instance_uid}.dcm", study.report.encoded)
+            for document in study.report.documents if study.report is not None else ():
+                write_durably(self._folder / f"{document.sop_instance_uid}.dcm", document.encoded)
         except OSError as error:
             problem = error
         self._on_study(study, problem)

@@ -8,9 +8,14 @@ from types import MappingProxyType
 from pydicom.dataset import Dataset
 
 from pneumo_monai.forms import Form
+from pneumo_monai.report.encapsulated_pdf import build_encapsulated_pdf
 from pneumo_monai.report.encode import encode
+from pneumo_monai.report.key_objects import build_key_objects, build_rejection_note
+from pneumo_monai.report.presentation_state import build_presentation_states
 from pneumo_monai.report.result import Result
+from pneumo_monai.report.secondary_capture import build_secondary_captures
 from pneumo_monai.report.structured_report import build_structured_report
+from pneumo_monai.report.text_report import build_text_report
 
 __all__ = ["BUILDERS", "Document", "build_documents"]
 
@@ -18,6 +23,12 @@ BUILDERS: Mapping[Form, Callable[[Result], Sequence[Dataset]]] = MappingProxyTyp
     {
         Form.SR_COMPREHENSIVE_3D: partial(build_structured_report, form=Form.SR_COMPREHENSIVE_3D),
         Form.SR_COMPREHENSIVE: partial(build_structured_report, form=Form.SR_COMPREHENSIVE),
+        Form.SR_TEXT: build_text_report,
+        Form.SECONDARY_CAPTURE: build_secondary_captures,
+        Form.PRESENTATION_STATE: build_presentation_states,
+        Form.KEY_OBJECTS: build_key_objects,
+        Form.PDF: build_encapsulated_pdf,
+        Form.REJECTION_NOTE: build_rejection_note,
     }
 )
 """Form to what makes its instances; none where the form has nothing to say of a result."""

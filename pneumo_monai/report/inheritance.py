@@ -8,7 +8,7 @@ identifier may be somebody else's: it is written empty where the attribute is Ty
 import logging
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,7 @@ from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS, PersonName
 
 from pneumo_monai.attributes import label
 
-__all__ = ["OPTIONAL", "REQUIRED", "inherit", "stated_timezone"]
+__all__ = ["OPTIONAL", "REQUIRED", "inherit", "inherited_item", "is_writable", "stated_timezone"]
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +71,20 @@ class _Value:
     text: str | None
 
 
+@dataclass(frozen=True)
+class _Characters:
+    """Specific Character Set of a film and of its report: they differ where the film is not what it declares."""
+
+    declared: tuple[str, ...]
+    written: tuple[str, ...]
+    differ: bool
+
+    @property
+    def encodings(self) -> str | list[str]:
+        """Return what pydicom calls them."""
+        return convert_encodings(list(self.written)) if self.written else default_encoding
+
+
 def inherit(source: Dataset, report: Dataset) -> None:
     """Write the patient and study attributes of a film into a report, and the character set they need.
 
@@ -86,24 +100,49 @@ def inherit(source: Dataset, report: Dataset) -> None:
     report : Dataset
         The report, its own texts in ASCII.
     """
-    declared = _declared_terms(source)
-    values = {keyword: _read(source, keyword, declared) for keyword in (*REQUIRED, *OPTIONAL)}
-    terms = declared
-    if any(values[keyword].text is None for keyword in REQUIRED):
-        terms = (_UNICODE,)
-        values = {keyword: _in_unicode(value, declared) for keyword, value in values.items()}
-    if terms:
+    characters = _characters(source)
+    if terms := characters.written:
         report.SpecificCharacterSet = terms[0] if len(terms) == 1 else list(terms)
     # Raw elements are written as they stand only if the data set counts as read in this very encoding.
-    report.set_original_encoding(False, True, convert_encodings(list(terms)) if terms else default_encoding)
-    for keyword, value in values.items():
-        _write(report, keyword, value)
+    report.set_original_encoding(False, True, characters.encodings)
+    for keyword in (*REQUIRED, *OPTIONAL):
+        if not _copy(source, report, keyword, characters) and keyword in REQUIRED:
+            setattr(report, keyword, None)
+
+
+def inherited_item(film: Dataset, sources: Sequence[Dataset], keywords: Iterable[str]) -> Dataset:
+    """Return an item for a sequence of a report, with attributes of a film's items or of the film itself.
+
+    Each is of the first source that has a valid value; what none has is left out. Bytes and characters are those of
+    `inherit`, so the item belongs in a report of this film.
+    """
+    characters = _characters(film)
+    item = Dataset(parent_encoding=characters.encodings)
+    item.set_original_encoding(False, True, characters.encodings)
+    for keyword in keywords:
+        any(_copy(source, item, keyword, characters) for source in sources)
+    return item
+
+
+def is_writable(film: Dataset, words: str) -> bool:
+    """Tell whether pydicom can write words of the film anew in the character set of its report."""
+    try:
+        _encode(words, _characters(film).written)
+    except (UserWarning, UnicodeError):
+        return False
+    return True
 
 
 def stated_timezone(source: Dataset) -> str | None:
     """Return the film's Timezone Offset From UTC (0008,0201), ``&ZZXX``, if it states a valid one."""
     stated = _ascii(source, "TimezoneOffsetFromUTC")
     return stated if _TIMEZONE.fullmatch(stated) else None
+
+
+def _characters(film: Dataset) -> _Characters:
+    declared = _declared_terms(film)
+    differ = any(_read(film, keyword, declared).text is None for keyword in REQUIRED)
+    return _Characters(declared, (_UNICODE,) if differ else declared, differ)
 
 
 def _declared_terms(source: Dataset) -> tuple[str, ...]:
@@ -173,19 +212,21 @@ def _in_unicode(value: _Value, declared: tuple[str, ...]) -> _Value:
     return _Value((text or "").encode("utf-8"), text)
 
 
-def _write(report: Dataset, keyword: str, value: _Value) -> None:
-    """Write one attribute, if its value is what its value representation allows."""
+def _copy(source: Dataset, target: Dataset, keyword: str, characters: _Characters) -> bool:
+    """Write one attribute, if its value is what its value representation allows; tell whether."""
+    value = _read(source, keyword, characters.declared)
+    if characters.differ:
+        value = _in_unicode(value, characters.declared)
     text, encoded = (value.text or "").strip(" "), value.encoded
     if text and not _is_valid(keyword, text):
         _log.debug("%s of the film breaks its value representation and is not taken over", label(keyword))
         text = ""
-    if not text and keyword in OPTIONAL:
-        return
     if not text:
-        encoded = b""
+        return False
     encoded += b" " * (len(encoded) % 2)
     tag, vr = Tag(keyword), dictionary_VR(keyword)
-    report[tag] = RawDataElement(tag, vr, len(encoded), encoded, 0, False, True)
+    target[tag] = RawDataElement(tag, vr, len(encoded), encoded, 0, False, True)
+    return True
 
 
 def _is_valid(keyword: str, text: str) -> bool:

@@ -1,6 +1,8 @@
 """One revision of a study's result: all that any of its forms is made from."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
@@ -8,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from pneumo_monai.attributes import integer, text
-from pneumo_monai.errors import Broken
+from pneumo_monai.attributes import integer, is_uid, text
+from pneumo_monai.errors import Broken, Refused
 from pneumo_monai.findings import Outcome
 from pneumo_monai.forms import Form
 from pneumo_monai.report.inheritance import REQUIRED, stated_timezone
@@ -42,6 +44,8 @@ class Result:
         SOP Instance UID to displayed values, (H, W) float32 in [0, 1], of the films that could be decoded.
     uid_root : str or None
         Root of the UIDs; None: 2.25.
+    recipient : str or None
+        The destination that its instances are for, when they are not the same for all; part of their identity.
 
     Raises
     ------
@@ -56,6 +60,7 @@ class Result:
     superseded: Mapping[Form, Sequence[Dataset]] = field(default_factory=dict)
     pictures: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     uid_root: str | None = None
+    recipient: str | None = None
 
     def __post_init__(self) -> None:
         if self.revision < 1:
@@ -82,6 +87,15 @@ class Result:
         offset = timedelta(hours=int(stated[1:3]), minutes=int(stated[3:]))
         return self.analysed_at.astimezone(timezone(-offset if stated[0] == "-" else offset))
 
+    @property
+    def device_uid(self) -> str:
+        """Device UID (0018,1002) of what read the films: that of the model, under the root of the UIDs if there is one.
+
+        It changes with the weights.
+        """
+        model = self.outcome.model.uid
+        return model if self.uid_root is None else derive_uid("device", model, root=self.uid_root)
+
     def series_uid(self, form: Form) -> str:
         """Return the Series Instance UID (0020,000E) of a form."""
         outcome = self.outcome
@@ -89,7 +103,7 @@ class Result:
 
     def instance_uid(self, form: Form, film: str | None = None) -> str:
         """Return the SOP Instance UID (0008,0018) of a form, or of its instance for one film."""
-        parts = ("instance", self.series_uid(form), str(self.revision), *([film] if film else []))
+        parts = ("instance", self.series_uid(form), str(self.revision), *filter(None, (film, self.recipient)))
         return derive_uid(*parts, root=self.uid_root)
 
     def tracking_uid(self, film: str, finding: str) -> str:
@@ -104,22 +118,61 @@ class Result:
         Broken
             A film lacks one of its UIDs, its Rows or its Columns, or belongs to another study.
         """
-        return [_reference(film, self.outcome.study_instance_uid) for film in self.films]
+        return [self.reference(uid) for uid in self.outcome.film_uids]
+
+    def reference(self, film: str) -> Dataset:
+        """Return what `references` returns of one film, named by its SOP Instance UID."""
+        return _reference(self.sources[film], self.outcome.study_instance_uid)
+
+    def known_references(self) -> dict[str, Dataset]:
+        """Return the same of those films alone that can be referred to, by SOP Instance UID.
+
+        A film that was refused may lack anything. One of another study, or without UIDs as PS3.5 9.1 has them, is left
+        out; Rows and Columns are 0 where they are not what a picture has.
+        """
+        study, known = self.outcome.study_instance_uid, {}
+        for uid in self.outcome.film_uids:
+            with suppress(Broken, Refused):
+                known[uid] = _identity(self.sources[uid], study, is_named=_conforms)
+                known[uid].Rows, known[uid].Columns = (_length(self.sources[uid], side) for side in _SIDES)
+        return known
+
+
+_UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_SIDES = ("Rows", "Columns")
+_UID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 
 
 def _reference(film: Dataset, study_instance_uid: str) -> Dataset:
+    reference = _identity(film, study_instance_uid)
+    for keyword in _SIDES:
+        if not (length := integer(film, keyword)):
+            raise Broken(f"a film of study {study_instance_uid} has no {keyword}")
+        setattr(reference, keyword, length)
+    return reference
+
+
+def _identity(film: Dataset, study_instance_uid: str, is_named: Callable[[str], bool] = is_uid) -> Dataset:
     reference = Dataset()
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        if not (uid := text(film, keyword)):
+    for keyword in _UIDS:
+        if not is_named(uid := text(film, keyword)):
             raise Broken(f"a film of study {study_instance_uid} has no {keyword}")
         setattr(reference, keyword, uid)
     if reference.StudyInstanceUID != study_instance_uid:
         raise Broken(f"a film of study {reference.StudyInstanceUID} stands among those of {study_instance_uid}")
-    for keyword in ("Rows", "Columns"):
-        if not (length := integer(film, keyword)):
-            raise Broken(f"a film of study {study_instance_uid} has no {keyword}")
-        setattr(reference, keyword, length)
     reference.Modality = text(film, "Modality").upper()
     for keyword in REQUIRED:
         setattr(reference, keyword, None)
     return reference
+
+
+def _conforms(uid: str) -> bool:
+    return len(uid) <= 64 and _UID.fullmatch(uid) is not None
+
+
+def _length(film: Dataset, keyword: str) -> int:
+    """Return Rows or Columns; 0 where it is no side of a picture, which is of 2 pixels or more (VR US)."""
+    with suppress(Refused):
+        length = integer(film, keyword)
+        return length if length is not None and 2 <= length < 1 << 16 else 0
+    return 0

@@ -2,12 +2,20 @@
 
 import unicodedata
 
-__all__ = ["RESEARCH_USE", "in_ascii", "name_in_ascii", "shown_probability"]
+__all__ = [
+    "RESEARCH_USE",
+    "as_sentence",
+    "in_ascii",
+    "in_percent",
+    "name_in_ascii",
+    "shown_percentage",
+    "shown_threshold",
+]
 
 RESEARCH_USE = "For research use only. Not a medical device."
 
-_FEWEST_DIGITS, _MOST_DIGITS = 4, 14
-"""Decimals of a probability: what calibration can tell apart, and what Decimal String holds (PS3.5: 16 characters)."""
+_FEWEST_DECIMALS, _MOST_DECIMALS = 2, 12
+"""Of a percentage: what calibration can tell apart, and what Decimal String holds (PS3.5: 16 characters)."""
 
 
 def in_ascii(text: str) -> str:
@@ -24,23 +32,35 @@ def in_ascii(text: str) -> str:
     return words
 
 
+def as_sentence(text: str, *, otherwise: str) -> str:
+    """Return what a person wrote as a sentence of ASCII, with a full stop; `otherwise` where no word of it is left."""
+    try:
+        sentence = in_ascii(text)
+    except ValueError:
+        sentence = ""
+    if not any(character.isalnum() for character in sentence):
+        sentence = otherwise
+    sentence = sentence[:1].upper() + sentence[1:]
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+
+
 def name_in_ascii(name: str) -> str:
     """Return a name of ours as Long String holds it: in ASCII, 64 characters, no backslash (PS3.5 table 6.2-1)."""
     return in_ascii(name.replace("\\", " "))[:64].rstrip()
 
 
-def shown_probability(probability: float, *, threshold: float, present: bool) -> float:
-    """Round a probability for people, never across the operating point.
+def shown_percentage(probability: float, *, threshold: float, present: bool) -> float:
+    """Round a probability for people, in percent, never across the operating point.
 
-    0.49996 against 0.5 is absent; written as 0.5000 it would contradict its own assessment. So decimals are added until
-    the rounded number lies on the side of the threshold where the finding is.
+    49.996 % against 50 % is absent; written as 50.00 % it would contradict its own assessment. So decimals are added
+    until the rounded number lies on the side of the threshold where the finding is.
 
     Parameters
     ----------
     probability : float
         Calibrated, 0 to 1.
     threshold : float
-        Of the operating point.
+        Of the operating point, 0 to 1.
     present : bool
         The assessment.
 
@@ -53,7 +73,23 @@ def shown_probability(probability: float, *, threshold: float, present: bool) ->
         raise ValueError("a probability lies between 0 and 1")
     if present is not (probability >= threshold):
         raise ValueError("the assessment contradicts the operating point")
-    for digits in range(_FEWEST_DIGITS, _MOST_DIGITS):
-        if (round(probability, digits) >= threshold) is present:
-            return round(probability, digits)
-    return round(probability, _MOST_DIGITS)
+    exact = 100.0 * probability
+    for decimals in range(_FEWEST_DECIMALS, _MOST_DECIMALS):
+        if (round(exact, decimals) >= 100.0 * threshold) is present:
+            return round(exact, decimals)
+    return round(exact, _MOST_DECIMALS)
+
+
+def shown_threshold(threshold: float, shown: float, *, present: bool) -> float:
+    """Round a threshold (0 to 1) for people, in percent, but not across the percentage beside which it stands."""
+    exact = 100.0 * threshold
+    for decimals in range(_FEWEST_DECIMALS, _MOST_DECIMALS):
+        if (shown >= round(exact, decimals)) is present:
+            return round(exact, decimals)
+    return round(exact, _MOST_DECIMALS)
+
+
+def in_percent(shown: float) -> str:
+    """Write a percentage with as many decimals as rounding left, two at the least."""
+    whole, _, decimals = f"{shown:.{_MOST_DECIMALS}f}".rstrip("0").partition(".")
+    return f"{whole}.{decimals:0<{_FEWEST_DECIMALS}} %"

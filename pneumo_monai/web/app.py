@@ -19,8 +19,9 @@ from pneumo_monai import __version__
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.overview import overview
 from pneumo_monai.processes import ProcessState
-from pneumo_monai.records import Records, connect
+from pneumo_monai.records import Records
 from pneumo_monai.settings import Settings
+from pneumo_monai.tables import connect
 
 __all__ = ["make_app", "serve_web"]
 

@@ -7,16 +7,23 @@ import pytest
 from _pytest.mark import ParameterSet
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import MultiFrameGrayscaleByteSecondaryCaptureImageStorage
+from pydicom.uid import (
+    CTImageStorage,
+    EncapsulatedPDFStorage,
+    EnhancedCTImageStorage,
+    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+)
 
-from pneumo_monai.findings import View
+from pneumo_monai.errors import Reason
+from pneumo_monai.findings import RetractionCause, View
+from pneumo_monai.forms import Form
 from pneumo_monai.report import codes
 from pneumo_monai.report.encode import encode
 from pneumo_monai.report.inheritance import OPTIONAL, REQUIRED
 from tests.conformance.judges import dciodvfy, errors, sr_validator
-from tests.films import CR, DX, SC, make_film
+from tests.films import CR, DX, SC, make_film, make_item
 from tests.names import NAMES
-from tests.reports import report_on
+from tests.reports import find_on, refuse, report_of, report_on, result_on, retract
 from tests.shared import SHARED
 
 
@@ -30,6 +37,52 @@ def _revision() -> Dataset:
     first, late = make_film(), make_film()
     late.StudyInstanceUID = first.StudyInstanceUID
     return report_on(first, late, revision=2, predecessor=report_on(first))
+
+
+def _of_one_study(*films: Dataset) -> list[Dataset]:
+    for film in films[1:]:
+        film.StudyInstanceUID = films[0].StudyInstanceUID
+    return list(films)
+
+
+def _refused(form: Form, reason: Reason = Reason.VIEW, **attributes: object) -> Dataset:
+    film = make_film(**attributes)
+    return report_of(result_on([film], refuse([film], [reason], "View Position (0018,5101) is 'LL'.")), form)
+
+
+def _refused_for_all_reasons(form: Form) -> Dataset:
+    films = _of_one_study(*(make_film() for _ in Reason))
+    return report_of(result_on(films, refuse(films, list(Reason))), form)
+
+
+def _refused_though_odd(form: Form) -> Dataset:
+    no_series = make_film(SeriesInstanceUID=None)
+    films = _of_one_study(make_film(), make_film(Rows=None), no_series, make_film(sop_class=CTImageStorage))
+    return report_of(result_on(films, refuse(films, [Reason.NO_PIXEL_DATA])), form)
+
+
+def _of_nothing_to_refer_to(form: Form) -> Dataset:
+    return _refused(form, Reason.MISSING_IDENTITY, SeriesInstanceUID=None)
+
+
+def _withdrawn(form: Form, cause: RetractionCause) -> Dataset:
+    films = _of_one_study(make_film(), make_film(sop_class=DX))
+    before = report_of(result_on(films), form)
+    told = retract(films, cause=cause)
+    return report_of(result_on(films, told, revision=2, superseded={form: [before]}), form)
+
+
+def _found(form: Form, *probabilities: float, **more: object) -> Dataset:
+    films = _of_one_study(*(make_film() for _ in probabilities))
+    return report_of(result_on(films, find_on(films, probabilities, remarks=[("Age is not stated.",)]), **more), form)
+
+
+def _answers_a_request(form: Form) -> Dataset:
+    code = make_item(CodeValue="36643-5", CodingSchemeDesignator="LN", CodeMeaning="XR Chest 2 Views")
+    asked = make_item(RequestedProcedureID="RP-7", RequestedProcedureCodeSequence=[code])
+    return report_of(
+        result_on([make_film(ProcedureCodeSequence=[code], RequestAttributesSequence=[asked])], None), form
+    )
 
 
 def _wrong() -> Dataset:
@@ -75,7 +128,37 @@ HEADERS: Mapping[str, Mapping[str, object]] = {
     "an unknown character set": {"SpecificCharacterSet": "ISO-8859-1", "PatientName": "Müller^A"},
 }
 
+SR_FORMS: Mapping[Form, str] = {
+    Form.SR_COMPREHENSIVE_3D: "Comprehensive3DSR",
+    Form.SR_COMPREHENSIVE: "ComprehensiveSR",
+    Form.SR_TEXT: "BasicTextSR",
+}
+"""What the first judge calls each form."""
+
+OUTCOMES: Mapping[str, Callable[[Form], Dataset]] = {
+    "found": lambda form: _found(form, 0.9, 0.1),
+    "not found": lambda form: _found(form, 0.1, uid_root="1.2.826.0.1.3680043.10.1"),
+    "refused": _refused,
+    "refused for all reasons": _refused_for_all_reasons,
+    "refused though odd": _refused_though_odd,
+    "of nothing to refer to": _of_nothing_to_refer_to,
+    "of an object that is no image": lambda form: _refused(
+        form, Reason.NOT_AN_IMAGE, sop_class=EncapsulatedPDFStorage, Rows=None, Columns=None
+    ),
+    "of several frames": lambda form: _refused(form, Reason.MULTIFRAME, sop_class=EnhancedCTImageStorage),
+    "withdrawn for safety": lambda form: _withdrawn(form, RetractionCause.SAFETY),
+    "withdrawn for quality": lambda form: _withdrawn(form, RetractionCause.QUALITY),
+    "answers a request": _answers_a_request,
+}
+
+OF_FORMS: Mapping[str, tuple[Form, Callable[[], Dataset]]] = {
+    f"{name}, {form}": (form, lambda make=make, form=form: make(form))
+    for name, make in OUTCOMES.items()
+    for form in SR_FORMS
+}
+
 REPORTS: Mapping[str, Callable[[], Dataset]] = {
+    **{name: make for name, (_, make) in OF_FORMS.items()},
     "present": lambda: report_on(make_film(), probabilities=[0.9]),
     "absent": lambda: report_on(make_film(), probabilities=[0.1]),
     "at the operating point": lambda: report_on(make_film(), probabilities=[0.349999999]),
@@ -127,13 +210,18 @@ SHARED_REPORTS: Mapping[str, Callable[[], Dataset]] = {
 
 
 TREES = (
+    *(
+        f"{name}, {form}"
+        for name in ("found", "refused", "refused though odd", "of nothing to refer to", "withdrawn for safety")
+        for form in (Form.SR_COMPREHENSIVE_3D, Form.SR_TEXT)
+    ),
+    f"answers a request, {Form.SR_COMPREHENSIVE_3D}",
+    f"refused, {Form.SR_COMPREHENSIVE}",
     "present",
     "absent",
     "at the operating point",
     "view not stated",
-    "with remarks",
     "modality not stated",
-    "two films",
     "second revision",
     "of DX",
     "of SC",
@@ -144,8 +232,9 @@ TREES = (
     "rsna-original",
     *(f"named in {name}" for name in SHARED_NAMES if name != "gb"),
 )
-"""What the template judge is shown: every tree, not every header around it. Its parser fails on `named in gb`, as it
-does on the film: two escapes to ISO 2022 IR 58 in one component group."""
+"""What the template judge is shown: every tree, not every header around it, and not the tree of a Comprehensive 3D SR
+again as a Comprehensive SR. Its parser fails on `named in gb`, as it does on the film: two escapes to ISO 2022 IR 58 in
+one component group."""
 
 
 @pytest.fixture(scope="module")
@@ -179,10 +268,14 @@ def _file(files: Mapping[str, Path], name: str) -> Path:
     return files[name]
 
 
+def _form(name: str) -> Form:
+    return OF_FORMS[name][0] if name in OF_FORMS else Form.SR_COMPREHENSIVE_3D
+
+
 @pytest.mark.parametrize("name", _cases([*REPORTS, *SHARED_REPORTS]))
 def test_attributes_and_values_conform(name, files, iod_verdicts):
     verdict = iod_verdicts[_file(files, name)]
-    assert "Comprehensive3DSR" in verdict
+    assert SR_FORMS[_form(name)] in verdict.split()
     assert errors(verdict) == []
 
 
@@ -190,7 +283,7 @@ def test_attributes_and_values_conform(name, files, iod_verdicts):
 @pytest.mark.parametrize("name", _cases(TREES))
 def test_content_tree_conforms(name, files, template_verdicts):
     verdict = template_verdicts[_file(files, name)]
-    assert "Found Root Template TID_1500" in verdict
+    assert f"Found Root Template TID_{2000 if _form(name) is Form.SR_TEXT else 1500}" in verdict
     assert "Root Template Validation Complete" in verdict
     assert errors(verdict) == []
 

@@ -10,8 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from pneumo_monai.entries import (
+    DeliveryRecord,
+    DeliveryState,
+    FilmAnswer,
+    FilmState,
+    OutcomeKind,
+    ReportRecord,
+    Revision,
+)
+from pneumo_monai.findings import RetractionCause
+from pneumo_monai.forms import Form
 from pneumo_monai.ledger import Inbox, prepare
-from pneumo_monai.records import DeliveryState, FilmState
 from pneumo_monai.spool import Identity
 from tests.peers import free_port, need, wait_until
 
@@ -99,12 +109,12 @@ def test_a_study_closed_twice_is_reported_once_and_delivered_everywhere(inbox: I
         report = wait_until("a report", lambda: inbox.records.latest_report(study))
         wait_until(
             "both destinations",
-            lambda: {d.state for d in inbox.records.deliveries([report.sop_instance_uid])} == {DeliveryState.DELIVERED},
+            lambda: {d.state for d in inbox.records.deliveries([study])} == {DeliveryState.DELIVERED},
         )
     assert calls(tmp_path).count(f"begin {study}") == 1
     assert [line for line in calls(tmp_path) if line.startswith("deliver")] == [
-        f"deliver {report.sop_instance_uid} good",
-        f"deliver {report.sop_instance_uid} flaky",
+        f"deliver {study} {report.revision} good",
+        f"deliver {study} {report.revision} flaky",
     ]
 
 
@@ -162,6 +172,58 @@ def test_a_worker_that_dies_between_its_answer_and_the_delivery_delivers_after_a
     report = inbox.records.latest_report(study)
     assert report is not None
     with working(url, tmp_path):
-        wait_until("delivered", lambda: inbox.records.undelivered(study) is None)
+        wait_until("delivered", lambda: not inbox.records.waiting())
     assert inbox.records.latest_report(study) == report
-    assert f"deliver {report.sop_instance_uid} good" in calls(tmp_path)
+    assert f"deliver {study} {report.revision} good" in calls(tmp_path)
+
+
+def test_what_a_destination_does_not_take_now_is_tried_again_and_holds_no_place(
+    inbox: Inbox, url: str, tmp_path: Path
+) -> None:
+    studies = [f"1.2.{os.getpid()}.7.{number}" for number in range(20)]
+    for study in studies:
+        receive(inbox, study)
+        inbox.close_study(study)
+    with working(url, tmp_path, DESTINATIONS="picky"):
+        # More than may be under way at once: the first ones would hold the others up while they wait.
+        wait_until("each was tried", lambda: all(f"pick {study} 1" in calls(tmp_path) for study in studies), 120)
+        wait_until("each was taken", lambda: not inbox.records.waiting(), 120)
+    assert sum(line.startswith("deliver") for line in calls(tmp_path)) == len(studies)
+
+
+def test_a_result_is_retracted_and_its_study_read_again(inbox: Inbox, url: str, tmp_path: Path) -> None:
+    study = f"1.2.{os.getpid()}.8"
+    receive(inbox, study)
+    inbox.close_study(study)
+    with working(url, tmp_path):
+        wait_until("a report", lambda: inbox.records.latest_report(study))
+        for _ in range(2):
+            inbox.retract(study, 1, RetractionCause.SAFETY, "A sentence.")
+        wait_until("retracted twice", lambda: calls(tmp_path).count(f"retract {study} 1 safety A sentence.") == 2)
+        inbox.reread(study)
+        wait_until("read again", lambda: f"begin {study} again" in calls(tmp_path))
+        wait_until("delivered", lambda: not inbox.records.waiting())
+    outcomes = [report.outcome for report in inbox.records.reports([study])]
+    assert outcomes == [OutcomeKind.FINDINGS, OutcomeKind.RETRACTION, OutcomeKind.FINDINGS]
+    assert f"deliver {study} 2 good" in calls(tmp_path)
+
+
+def test_what_an_older_version_left_waiting_is_asked_for_again(inbox: Inbox, url: str, tmp_path: Path) -> None:
+    study = f"1.2.{os.getpid()}.9"
+    receive(inbox, study)
+    report = ReportRecord(
+        study_instance_uid=study, revision=1, fingerprint="f", outcome=OutcomeKind.FINDINGS, created_at=1.0
+    )
+    waiting = DeliveryRecord(
+        study_instance_uid=study,
+        revision=1,
+        destination="good",
+        slot=0,
+        alternatives=(Form.SR_COMPREHENSIVE_3D,),
+        updated_at=1.0,
+    )
+    inbox.records.answer(
+        [FilmAnswer(film_id=1, state=FilmState.ANALYSED)], Revision(report=report, deliveries=(waiting,))
+    )
+    with working(url, tmp_path):
+        wait_until("delivered", lambda: f"deliver {study} 1 good" in calls(tmp_path))

@@ -15,7 +15,7 @@ from pydicom.uid import generate_uid
 from pynetdicom import AE
 from pynetdicom.sop_class import ComputedRadiographyImageStorage
 
-from pneumo_monai.records import FilmState
+from pneumo_monai.entries import FilmState
 from tests.films import make_film
 from tests.peers import Orthanc, Service, dcmsend, need, wait_until, write
 
@@ -199,8 +199,8 @@ def test_a_pacs_that_was_down_gets_the_same_object_later(service: Service, ortha
         orthanc.start()
     service.wait_for(film.StudyInstanceUID, "reported")
     (stored,) = orthanc.reports(film.StudyInstanceUID)
-    assert study.report is not None
-    assert stored.SOPInstanceUID == study.report.sop_instance_uid
+    (document,) = study.documents
+    assert stored.SOPInstanceUID == document.sop_instance_uid
 
 
 def test_the_listener_answers_c_echo_and_survives_a_bare_connection(service: Service) -> None:

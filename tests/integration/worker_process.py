@@ -8,15 +8,25 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pneumo_monai.entries import (
+    DeliveryRecord,
+    DeliveryState,
+    FilmAnswer,
+    FilmState,
+    OutcomeKind,
+    ReportRecord,
+    Revision,
+)
 from pneumo_monai.errors import DeliveryError
+from pneumo_monai.forms import Form
 from pneumo_monai.ledger import prepare, run_workflows
-from pneumo_monai.records import DeliveryState, FilmAnswer, FilmState, Records, ReportRecord
+from pneumo_monai.records import Records
 
 
 class RecordingWork:
     """Answers each study, in a file for each call, as slowly as the environment asks."""
 
-    destinations: Sequence[str] = ("good", "flaky")
+    destinations: Sequence[str] = ("good", "flaky", "picky")
 
     def __init__(self, records: Records, folder: Path) -> None:
         self.records = records
@@ -26,46 +36,79 @@ class RecordingWork:
         with (self.folder / "calls").open("a") as stream:
             stream.write(line + "\n")
 
-    def analyse(self, study: str) -> str | None:
-        self.note(f"begin {study}")
+    def analyse(self, study: str, *, again: bool = False) -> tuple[int, list[str]] | None:
+        self.note(f"begin {study}" + (" again" if again else ""))
         time.sleep(float(os.environ.get("ANALYSIS_SECONDS", "0")))
-        previous = self.records.latest_report(study)
-        revision = 1 if previous is None else previous.revision + 1
         films = self.records.films(study)
         fingerprint = ",".join(str(film.id) for film in films)
         answers = [FilmAnswer(film_id=film.id, state=FilmState.ANALYSED) for film in films]
+        previous = self.records.latest_report(study)
         if previous is not None and previous.fingerprint == fingerprint:
-            self.records.answer(answers, None, ())
-            self.note(f"end {study}")
-            return self.records.undelivered(study)
-        report = ReportRecord(
-            sop_instance_uid=f"{study}.9.{revision}",
-            study_instance_uid=study,
-            revision=revision,
-            fingerprint=fingerprint,
-            path="none",
-            created_at=time.time(),
-        )
-        self.records.answer(answers, report, self.destinations)
+            self.records.answer(answers)
+        else:
+            self.enter(study, answers, OutcomeKind.FINDINGS, fingerprint)
         self.note(f"end {study}")
         if os.environ.get("DIE_WHEN_ENTERED"):
             os._exit(9)
-        return self.records.undelivered(study)
+        return self.pending(study)
+
+    def retract(self, study: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
+        self.note(f"retract {study} {revision} {cause} {why}")
+        if not any(report.revision > revision for report in self.records.reports([study])):
+            self.enter(study, [], OutcomeKind.RETRACTION, "retraction")
+        return self.pending(study)
+
+    def enter(self, study: str, answers: list[FilmAnswer], outcome: OutcomeKind, fingerprint: str) -> None:
+        previous = self.records.latest_report(study)
+        report = ReportRecord(
+            study_instance_uid=study,
+            revision=1 if previous is None else previous.revision + 1,
+            fingerprint=fingerprint,
+            outcome=outcome,
+            created_at=time.time(),
+        )
+        deliveries = [
+            DeliveryRecord(
+                study_instance_uid=study,
+                revision=report.revision,
+                destination=destination,
+                slot=0,
+                alternatives=(Form.SR_COMPREHENSIVE_3D,),
+                updated_at=report.created_at,
+            )
+            for destination in os.environ.get("DESTINATIONS", "good flaky").split()
+        ]
+        self.records.answer(answers, Revision(report=report, deliveries=tuple(deliveries)))
+
+    def pending(self, study: str) -> tuple[int, list[str]] | None:
+        waiting = [d for d in self.records.waiting() if d.study_instance_uid == study]
+        revision = max((d.revision for d in waiting), default=0)
+        return (revision, [d.destination for d in waiting if d.revision == revision]) if waiting else None
+
+    def waiting(self) -> list[tuple[str, int, str]]:
+        return [(d.study_instance_uid, d.revision, d.destination) for d in self.records.waiting()]
 
     def give_up(self, study: str, why: str) -> None:
         films = [film for film in self.records.films(study) if film.state is FilmState.IN_PROGRESS]
         answers = [FilmAnswer(film_id=f.id, state=FilmState.FAILED, reason="internal", detail=why) for f in films]
-        self.records.answer(answers, None, ())
+        self.records.answer(answers)
 
-    def deliver(self, report: str, destination: str) -> None:
-        if destination == "flaky" and not (self.folder / f"{report}.tried").exists():
-            (self.folder / f"{report}.tried").touch()
-            raise DeliveryError("the first attempt fails")
-        self.note(f"deliver {report} {destination}")
-        self.records.set_delivery(report, destination, DeliveryState.DELIVERED)
+    def deliver(self, study: str, revision: int, destination: str) -> bool:
+        tried = self.folder / f"{study}.{revision}.{destination}"
+        if destination != "good" and not tried.exists():
+            tried.touch()
+            if destination == "flaky":
+                raise DeliveryError("the first attempt fails")
+            self.note(f"pick {study} {revision}")
+            return False
+        self.note(f"deliver {study} {revision} {destination}")
+        for slot in self.records.slots(study, revision, destination):
+            self.records.settle(slot, DeliveryState.DELIVERED)
+        return True
 
-    def undeliverable(self, report: str, destination: str, why: str) -> None:
-        self.records.set_delivery(report, destination, DeliveryState.UNDELIVERABLE, why)
+    def undeliverable(self, study: str, revision: int, destination: str, why: str) -> None:
+        for slot in self.records.slots(study, revision, destination):
+            self.records.settle(slot, DeliveryState.UNDELIVERABLE, why)
 
 
 def main(url: str, folder: str) -> None:

@@ -90,13 +90,28 @@ def test_only_the_pictures_of_an_evaluation_know_matplotlib():
     assert users == ["pneumo_monai.evaluation.plots"]
 
 
+def test_only_the_page_of_a_result_knows_reportlab():
+    users = [module for module in INSIDE if "reportlab" in {name.split(".")[0] for name in imported(module)}]
+    assert users == ["pneumo_monai.report.page"]
+
+
 def test_what_listens_works_or_serves_knows_no_evaluation():
     users = {module for module in INSIDE if any("pneumo_monai.evaluation" in name for name in imported(module))}
     assert {name for name in users if not name.startswith("pneumo_monai.evaluation")} <= {"pneumo_monai.cli"}
 
 
 def test_a_listener_starts_without_what_only_a_worker_needs():
-    heavy = ("torch", "torchvision", "monai", "holoscan", "highdicom", "starlette", "uvicorn", "matplotlib")
+    heavy = (
+        "torch",
+        "torchvision",
+        "monai",
+        "holoscan",
+        "highdicom",
+        "starlette",
+        "uvicorn",
+        "matplotlib",
+        "reportlab",
+    )
     program = (
         "import sys, pneumo_monai.cli, pneumo_monai.listener, pneumo_monai.ledger, pneumo_monai.settings\n"
         f"print(sorted(set({heavy!r}) & sys.modules.keys()))"

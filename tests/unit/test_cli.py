@@ -4,20 +4,30 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import typer
 import yaml
+from pydicom import dcmread
 from typer.testing import CliRunner
 
 from pneumo_monai.cli import app, main
+from pneumo_monai.entries import FilmAnswer, FilmState, OutcomeKind, ReportRecord, Revision
 from pneumo_monai.processes import EX_CONFIG
+from pneumo_monai.records import Records
+from pneumo_monai.settings import load_settings
+from pneumo_monai.spool import Identity
+from pneumo_monai.tables import connect
+from tests.bundles import write_random_bundle
 from tests.films import film_bytes, make_film
-from tests.peers import free_port
+from tests.peers import COMPREHENSIVE_SR, free_port
 from tests.reports import report_on
 
+BASIC_TEXT_SR = "1.2.840.10008.5.1.4.1.1.88.11"
 COMMANDS = sorted(typer.main.get_command(app).commands)
 Outcome = tuple[int, str, str]
 
@@ -137,9 +147,6 @@ def test_status_of_a_database_that_is_down_shows_no_password(run, config):
 
 
 def test_status_of_an_empty_ledger_is_json_too(run, config):
-    from pneumo_monai.records import connect
-    from pneumo_monai.settings import load_settings
-
     file = config()
     settings = load_settings(file)
     settings.data_dir.mkdir()
@@ -149,6 +156,99 @@ def test_status_of_an_empty_ledger_is_json_too(run, config):
     assert status == 0
     assert (body["received"], body["studies"]) == (0, [])
     assert sum(body["counts"].values()) == 0
+
+
+@pytest.fixture
+def ledger(config) -> Iterator[tuple[Path, Records]]:
+    """Return a configuration and a ledger with one study, 1.2, that has a result."""
+    file = config()
+    settings = load_settings(file)
+    settings.data_dir.mkdir()
+    records = Records(connect(settings.ledger_url))
+    identity = Identity(study_instance_uid="1.2", sop_instance_uid="1.2.1", sop_class_uid="1.9", digest="0" * 64)
+    records.receive(identity, "p", "AE")
+    enter_result(records, 1, OutcomeKind.FINDINGS)
+    yield file, records
+    records.engine.dispose()
+
+
+def enter_result(records: Records, revision: int, outcome: OutcomeKind) -> None:
+    report = ReportRecord(study_instance_uid="1.2", revision=revision, fingerprint="f", outcome=outcome, created_at=1.0)
+    records.answer([FilmAnswer(film_id=1, state=FilmState.ANALYSED)], Revision(report=report))
+
+
+def asked(records: Records) -> list[str]:
+    """Return the workflows that wait for a worker."""
+    with records.engine.connect() as connection:
+        return list(connection.execute(sa.text("SELECT name FROM workflow_status WHERE status = 'ENQUEUED'")).scalars())
+
+
+def test_retract_asks_the_worker_and_says_so(run, ledger):
+    file, records = ledger
+    status, out, err = run("retract", "1.2", "--cause", "safety", "--why", "It is of Mrs Doe.", "--config", file)
+    assert status == 0
+    assert "1.2: revision 1 will be retracted" in out
+    assert "Doe" not in out + err
+    assert asked(records) == ["retract_study"]
+
+
+def test_what_was_retracted_is_not_retracted_again(run, ledger):
+    file, records = ledger
+    enter_result(records, 2, OutcomeKind.RETRACTION)
+    status, out, _ = run("retract", "1.2", "--cause", "quality", "--why", "Again.", "--config", file)
+    assert (status, out) == (0, "1.2: was retracted before, by revision 2\n")
+
+
+@pytest.mark.parametrize(
+    ("study", "why", "message"),
+    [
+        ("1.3", "A sentence.", "1.3: has no result to retract; `pneumo-monai status` lists"),
+        ("1.2", "  ", "--why: write one sentence"),
+        ("1.2", "x" * 501, "--why: write one sentence"),
+    ],
+)
+def test_what_cannot_be_retracted_says_why_not(run, ledger, study: str, why: str, message: str):
+    status, out, err = run("retract", study, "--cause", "safety", "--why", why, "--config", ledger[0])
+    assert (status, out) == (EX_CONFIG, "")
+    assert message in err
+    assert "xxx" not in err
+
+
+def test_reread_asks_for_every_study_or_for_none(run, ledger):
+    file, records = ledger
+    status, _, err = run("reread", "1.2", "1.3", "--config", file)
+    assert status == EX_CONFIG
+    assert "1.3: nothing was received of it" in err
+    status, out, _ = run("reread", "1.2", "1.2", "--config", file)
+    assert (status, out) == (0, "1.2: will be read again\n")
+    assert asked(records) == ["reread_study"]
+
+
+@pytest.mark.parametrize("command", [["retract", "1.2", "--cause", "safety", "--why", "w"], ["reread", "1.2"]])
+def test_what_is_asked_of_a_worker_needs_a_ledger(run, config, command: list[str]):
+    status, _, err = run(*command, "--config", config())
+    assert status == EX_CONFIG
+    assert "holds no ledger yet" in err
+
+
+def test_run_writes_no_rejection_note(run, tmp_path: Path):
+    status, _, err = run("run", "-i", tmp_path, "-o", tmp_path / "out", "--form", "rejection-note")
+    assert status == EX_CONFIG
+    assert "--form: rejection-note follows a retraction by itself" in err
+
+
+def test_run_writes_the_forms_and_the_refusals_that_are_asked_for(tmp_path: Path):
+    films, out = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    for number, age in enumerate(["054Y", "006M"]):
+        (films / str(number)).write_bytes(film_bytes(make_film(PatientAge=age)))
+    forms = ["--form", "sr-comprehensive", "--form", "sr-text", "--not-analysed", "age"]
+    bundle = write_random_bundle(tmp_path / "bundle")
+    status, _, err = as_process("run", "-i", films, "-o", out, "--model", bundle, "--device", "cpu", *forms)
+    assert status == 0, err
+    assert "1 analysed + 1 refused + 0 failed; 2 reports" in err
+    classes = Counter(dcmread(file).SOPClassUID for file in out.iterdir())
+    assert classes == {COMPREHENSIVE_SR: 2, BASIC_TEXT_SR: 2}
 
 
 def test_send_to_a_dead_port_says_what_was_not_taken(film: Path):

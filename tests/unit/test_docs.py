@@ -5,7 +5,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 import typer
@@ -54,12 +54,16 @@ def settings_keys(model: type[BaseModel], path: str = "") -> Iterator[tuple[str,
             continue
         yield key, _default(field.default), _variable(key)
         if section is not None:
-            yield from settings_keys(section, f"{key}[].")
+            yield from settings_keys(section, f"{key}[]." if get_origin(field.annotation) is tuple else f"{key}.")
 
 
 def _default(value: Any) -> str:
     if value is PydanticUndefined:
         return "must be set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple) and value:
+        return f"[{', '.join(map(_default, value))}]"
     return {None: "null", (): "none"}.get(value, str(value))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pydicom import dcmread
 from pneumo_monai.bundle import Bundle
 from pneumo_monai.engine import Engine
 from pneumo_monai.errors import Reason, Retryable
+from pneumo_monai.forms import Form
 from pneumo_monai.graph import ResidentGraph
 from pneumo_monai.reading import Reading
 from pneumo_monai.report.text import as_text
@@ -41,11 +43,21 @@ def study_of(folder: Path, *attributes: dict[str, object]) -> Study:
     return Study(study_instance_uid=uid, films=tuple(Film(path=path, key=key) for key, path in enumerate(films)))
 
 
+def store(study: Study, folder: Path) -> Path:
+    """Write the only document of a study's report."""
+    assert study.report is not None
+    (document,) = study.report.documents
+    path = folder / f"{document.sop_instance_uid}.dcm"
+    path.write_bytes(document.encoded)
+    return path
+
+
 def test_a_study_comes_back_with_findings_and_a_report(graph: ResidentGraph, tmp_path: Path) -> None:
     study = graph.read(study_of(tmp_path, {}, {"ViewPosition": "AP"}))
     assert [film.finding is not None for film in study.films] == [True, True]
     assert study.report is not None
     assert study.report.revision == 1
+    assert [document.form for document in study.report.documents] == [Form.SR_COMPREHENSIVE_3D]
 
 
 def test_a_refused_film_does_not_keep_the_others_from_being_read(graph: ResidentGraph, tmp_path: Path) -> None:
@@ -87,14 +99,15 @@ def test_the_same_films_again_say_nothing_new_and_one_more_makes_a_revision(
     study = study_of(tmp_path, {}, {})
     first = graph.read(replace(study, films=study.films[:1]))
     assert first.report is not None
-    (stored := tmp_path / "report.dcm").write_bytes(first.report.encoded)
-    previous = PreviousReport(revision=1, fingerprint=first.report.fingerprint, path=stored)
+    stored = store(first, tmp_path)
+    previous = PreviousReport(
+        revision=1, fingerprint=first.report.fingerprint, documents=((Form.SR_COMPREHENSIVE_3D, stored),)
+    )
     assert graph.read(replace(study, films=study.films[:1], previous=previous)).report is None
     second = graph.read(replace(study, previous=previous))
     assert second.report is not None
     assert second.report.revision == 2
-    (later := tmp_path / "later.dcm").write_bytes(second.report.encoded)
-    assert "PredecessorDocumentsSequence" in dcmread(later)
+    assert "PredecessorDocumentsSequence" in dcmread(store(second, tmp_path))
 
 
 def test_several_threads_get_their_own_study_back(graph: ResidentGraph, tmp_path: Path) -> None:
@@ -125,8 +138,7 @@ def test_a_name_goes_through_the_graph_byte_for_byte(graph: ResidentGraph, tmp_p
     film = make_film(SpecificCharacterSet=declared.split("\\"), PatientName=name)
     path = write(film, tmp_path)
     study = graph.read(Study(study_instance_uid=film.StudyInstanceUID, films=(Film(path=path),)))
-    assert study.report is not None
-    (stored := tmp_path / "report.dcm").write_bytes(study.report.encoded)
+    stored = store(study, tmp_path)
     report, source = dcmread(stored), dcmread(path)
     assert report.get_item("PatientName").value == source.get_item("PatientName").value
     assert str(report.PatientName) == name
@@ -139,9 +151,23 @@ def test_a_child_is_refused_and_a_film_without_age_is_read_with_a_remark(graph: 
     assert study.films[0].refused.reason is Reason.AGE
     remarks = [film.finding.remarks for film in study.films if film.finding is not None]
     assert [len(said) for said in remarks] == [1, 0]
-    assert study.report is not None
-    (stored := tmp_path / "report.dcm").write_bytes(study.report.encoded)
+    stored = store(study, tmp_path)
     assert "Patient age is not stated" in as_text(dcmread(stored))
+
+
+def test_the_content_is_dated_by_the_start_of_the_analysis(reading: Reading, tmp_path: Path) -> None:
+    study = reading.load(study_of(tmp_path, {}))
+    assert study.began_at is not None
+    assert study.began_at.utcoffset() is not None
+    study = replace(study, began_at=datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC))
+    for stage in (reading.gate, reading.preprocess, reading.infer, reading.report):
+        study = stage(study)
+    document = dcmread(store(study, tmp_path))
+    assert (document.ContentDate, document.ContentTime[:6], document.TimezoneOffsetFromUTC) == (
+        "20260203",
+        "040506",
+        "+0000",
+    )
 
 
 def test_a_remark_is_something_new_to_say(reading: Reading, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The picture beside a report."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,3 +59,15 @@ def test_a_phantom_is_a_film_in_the_unit_range(spec: dict[str, object]) -> None:
     assert film.shape == (rows, columns)
     assert film.dtype == np.float32
     assert 0.0 <= film.min() < film.max() <= 1.0
+
+
+def test_of_the_lungs_only_is_coloured_and_at_any_size() -> None:
+    lungs = np.zeros((224, 224), dtype=np.bool_)
+    lungs[:, :112] = True
+    seen = replace(finding(np.ones((7, 7)), 200, 200), lungs=lungs)
+    for size in ((200, 200), (50, 50), (400, 300)):
+        over_film = spread(seen, size)
+        assert over_film.shape == size
+        half = size[1] // 2
+        assert over_film[:, : half - 2].min() == 1.0
+        assert over_film[:, half + 2 :].max() == 0.0

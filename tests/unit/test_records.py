@@ -3,14 +3,30 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from pneumo_monai.entries import (
+    DeliveryRecord,
+    DeliveryState,
+    DocumentRecord,
+    FilmAnswer,
+    FilmState,
+    OutcomeKind,
+    ReportRecord,
+    Revision,
+)
 from pneumo_monai.errors import Reason, Retryable
+from pneumo_monai.forms import Form
 from pneumo_monai.overview import overview
-from pneumo_monai.records import DeliveryState, FilmAnswer, FilmState, Records, ReportRecord, connect
+from pneumo_monai.records import Records
 from pneumo_monai.spool import Identity
+from pneumo_monai.tables import connect
+from tests.reports import MODEL, OPERATING_POINT
+
+ALTERNATIVES = (Form.SR_COMPREHENSIVE_3D, Form.SR_COMPREHENSIVE)
 
 
 @pytest.fixture
@@ -26,15 +42,40 @@ def identity(number: int = 1, *, content: int = 0, study: str = "1.2") -> Identi
     )
 
 
-def report(revision: int, study: str = "1.2") -> ReportRecord:
+def report(revision: int, study: str = "1.2", outcome: OutcomeKind = OutcomeKind.FINDINGS) -> ReportRecord:
     return ReportRecord(
-        sop_instance_uid=f"{study}.9.{revision}",
         study_instance_uid=study,
         revision=revision,
         fingerprint=str(revision),
-        path="r",
+        outcome=outcome,
+        reasons=("age",) if outcome is OutcomeKind.REFUSAL else (),
+        films=(f"{study}.1",),
+        model=MODEL,
+        operating_point=OPERATING_POINT,
         created_at=float(revision),
     )
+
+
+def slot(revision: int = 1, study: str = "1.2", **more: Any) -> DeliveryRecord:
+    values = {"destination": "pacs", "slot": 0, "alternatives": ALTERNATIVES, "updated_at": 1.0, **more}
+    return DeliveryRecord(study_instance_uid=study, revision=revision, **values)
+
+
+def document(revision: int = 1, study: str = "1.2", **more: Any) -> DocumentRecord:
+    values = {"form": Form.SR_COMPREHENSIVE, "sop_class_uid": "1.9", "path": "r", **more}
+    return DocumentRecord(
+        sop_instance_uid=f"{study}.9.{revision}", study_instance_uid=study, revision=revision, **values
+    )
+
+
+def enter(records: Records, *answers: FilmAnswer, revision: int = 1, study: str = "1.2", **more: Any) -> None:
+    """Enter a revision with one document and one slot."""
+    entry = Revision(
+        report=report(revision, study, **more),
+        documents=(document(revision, study),),
+        deliveries=(slot(revision, study),),
+    )
+    records.answer(answers, entry)
 
 
 def test_sqlite_survives_a_power_cut_and_readers_do_not_stop_the_listener(records: Records) -> None:
@@ -66,30 +107,38 @@ def test_other_content_under_a_known_uid_is_refused_and_counted(records: Records
 def test_an_answer_given_twice_changes_nothing_more(records: Records) -> None:
     records.receive(identity(), "p", "AE")
     answers = [FilmAnswer(film_id=1, state=FilmState.ANALYSED)]
-    records.answer(answers, report(1), ["pacs"])
-    records.answer(answers, None, [])
+    enter(records, *answers)
+    records.answer(answers)
     assert records.counts()[FilmState.ANALYSED] == 1
     assert records.latest_report("1.2") == report(1)
+    assert records.documents(["1.2"]) == [document(1)]
+    assert records.deliveries(["1.2"]) == records.waiting() == records.slots("1.2", 1, "pacs") == [slot()]
 
 
 def test_a_revision_that_another_worker_entered_first_is_read_again(records: Records) -> None:
     records.receive(identity(), "p", "AE")
-    records.answer([], report(1), ["pacs"])
+    enter(records)
     with pytest.raises(Retryable):
-        records.answer([FilmAnswer(film_id=1, state=FilmState.FAILED)], report(1), ["pacs"])
+        enter(records, FilmAnswer(film_id=1, state=FilmState.FAILED))
     assert records.films("1.2")[0].state is FilmState.IN_PROGRESS
 
 
 def test_the_overview_says_where_each_study_stands(records: Records) -> None:
-    for number, study in enumerate(["1.1", "1.2", "1.3", "1.4", "1.5", "1.6"], start=1):
-        records.receive(identity(number, study=study), "p", "AE")
-    analysed = FilmState.ANALYSED
-    records.answer([FilmAnswer(film_id=2, state=FilmState.REFUSED, reason="view", detail="d")], None, [])
-    records.answer([FilmAnswer(film_id=3, state=FilmState.FAILED, reason="internal", detail="d")], None, [])
-    for film_id, study in ((4, "1.4"), (5, "1.5"), (6, "1.6")):
-        records.answer([FilmAnswer(film_id=film_id, state=analysed)], report(1, study), ["pacs"])
-    records.set_delivery("1.5.9.1", "pacs", DeliveryState.DELIVERED)
-    records.set_delivery("1.6.9.1", "pacs", DeliveryState.UNDELIVERABLE, "why")
+    for number in range(1, 10):
+        records.receive(identity(number, study=f"1.{number}"), "p", "AE")
+
+    def refused(film_id: int, reason: str = "view") -> FilmAnswer:
+        return FilmAnswer(film_id=film_id, state=FilmState.REFUSED, reason=reason, detail="d")
+
+    records.answer([refused(2)])
+    records.answer([FilmAnswer(film_id=3, state=FilmState.FAILED, reason="internal", detail="d")])
+    for number in (4, 5, 6):
+        enter(records, FilmAnswer(film_id=number, state=FilmState.ANALYSED), study=f"1.{number}")
+    enter(records, refused(7, "age"), study="1.7", outcome=OutcomeKind.REFUSAL)
+    enter(records, refused(8, "retracted"), study="1.8", outcome=OutcomeKind.RETRACTION)
+    enter(records, FilmAnswer(film_id=9, state=FilmState.ANALYSED), study="1.9")
+    for number, state in ((5, "delivered"), (6, "undeliverable"), (7, "delivered"), (8, "delivered"), (9, "withdrawn")):
+        records.settle(slot(study=f"1.{number}"), DeliveryState(state), "why")
     states = {study.study_instance_uid: study.state for study in overview(records, 10)}
     assert states == {
         "1.1": "in progress",
@@ -98,9 +147,49 @@ def test_the_overview_says_where_each_study_stands(records: Records) -> None:
         "1.4": "waiting for delivery",
         "1.5": "reported",
         "1.6": "undeliverable",
+        "1.7": "refused",
+        "1.8": "retracted",
+        "1.9": "withdrawn",
     }
-    assert [study.study_instance_uid for study in overview(records, 2)] == ["1.6", "1.5"]
+    assert [study.study_instance_uid for study in overview(records, 2)] == ["1.9", "1.8"]
     assert records.open_studies() == ["1.1"]
+
+
+def test_the_overview_is_of_the_current_revision(records: Records) -> None:
+    records.receive(identity(), "p", "AE")
+    for revision in (1, 2):
+        enter(records, revision=revision)
+    (study,) = overview(records, 10)
+    assert study.report == report(2)
+    assert (study.documents, study.deliveries) == ((document(2),), (slot(2),))
+
+
+def test_a_slot_is_sent_once_and_says_in_which_form(records: Records) -> None:
+    enter(records)
+    assert records.begin_sending(slot(), Form.SR_COMPREHENSIVE)
+    records.settle(slot(), DeliveryState.DELIVERED, "sr-comprehensive sent: sr-comprehensive-3d not accepted")
+    assert not records.begin_sending(slot(), Form.SR_COMPREHENSIVE_3D)
+    records.settle(slot(), DeliveryState.PENDING, "too late")
+    (settled,) = records.deliveries(["1.2"])
+    assert settled.summary == (
+        "pacs: sr-comprehensive delivered (sr-comprehensive sent: sr-comprehensive-3d not accepted)"
+    )
+    assert records.waiting() == []
+
+
+def test_what_waits_is_withdrawn_and_what_is_under_way_says_so(records: Records) -> None:
+    entry = Revision(report=report(1), deliveries=(slot(), slot(slot=1), slot(slot=2)))
+    records.answer([], entry)
+    records.settle(slot(slot=2), DeliveryState.DELIVERED)
+    assert records.begin_sending(slot(slot=1), Form.SR_COMPREHENSIVE)
+    records.withdraw("1.2")
+    assert not records.begin_sending(slot(), Form.SR_COMPREHENSIVE)
+    records.settle(slot(slot=1), DeliveryState.DELIVERED)
+    first, second, third = records.deliveries(["1.2"])
+    assert (first.state, first.form) == (DeliveryState.WITHDRAWN, None)
+    assert (second.state, second.form) == (DeliveryState.DELIVERED, Form.SR_COMPREHENSIVE)
+    assert second.detail == "was under way when the result was retracted"
+    assert (third.state, third.detail) == (DeliveryState.DELIVERED, None)
 
 
 def test_different_content_under_one_uid_at_the_same_time_is_told_apart(records: Records) -> None:
@@ -113,7 +202,7 @@ def test_different_content_under_one_uid_at_the_same_time_is_told_apart(records:
 
 def test_an_object_that_failed_is_taken_up_again_when_it_is_sent_again(records: Records) -> None:
     records.receive(identity(), "p", "AE")
-    records.answer([FilmAnswer(film_id=1, state=FilmState.FAILED, reason="internal", detail="d")], None, [])
+    records.answer([FilmAnswer(film_id=1, state=FilmState.FAILED, reason="internal", detail="d")])
     assert records.receive(identity(), "p", "AE")
     (film,) = records.films("1.2")
     assert (film.state, film.reason) == (FilmState.IN_PROGRESS, None)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from pneumo_monai.findings import FilmFinding, View
 from pneumo_monai.geometry import SquareGeometry, Window
-from pneumo_monai.region import SHARE_OF_MAXIMUM, finding_region
+from pneumo_monai.region import SHARE_OF_MAXIMUM, film_frame, finding_region
 
 
 def finding(
@@ -124,12 +124,7 @@ def test_the_outline_encloses_what_reaches_the_threshold():
     activation = np.random.default_rng(7).normal(0.0, 1.0, (7, 7))
     support = Image.fromarray(np.clip(activation, 0.0, None).astype(np.float32))
     spread = np.asarray(support.resize((side, side), Image.Resampling.BILINEAR))
-    drawn = Image.new("L", (side, side))
-    # Pillow counts from the middle of the first pixel, the outline from its corner.
-    ImageDraw.Draw(drawn).polygon(
-        [(x - 0.5, y - 0.5) for x, y in finding_region(finding(activation, rows=side, columns=side))], 1
-    )
-    inside = np.asarray(drawn, dtype=bool)
+    inside = drawn_on(finding_region(finding(activation, rows=side, columns=side)), side)
     assert inside[np.unravel_index(int(spread.argmax()), spread.shape)]
     assert np.mean(spread[inside] >= SHARE_OF_MAXIMUM * spread.max()) > 0.95
 
@@ -149,6 +144,69 @@ def test_the_outline_stays_in_the_lungs():
     assert np.ptp(outline[:, 1]) > 690
 
 
+def lung_fields(side: int = 224) -> NDArray[np.bool_]:
+    """Two ellipses side by side, the right one lower."""
+    row, column = np.mgrid[:side, :side] / side
+    return sum(
+        ((column - middle) / 0.15) ** 2 + ((row - height) / 0.3) ** 2 < 1
+        for middle, height in ((0.3, 0.5), (0.7, 0.55))
+    ).astype(np.bool_)
+
+
+def drawn_on(outline: NDArray[np.float64], side: int) -> NDArray[np.bool_]:
+    """Fill an outline; Pillow counts from the middle of the first pixel, the outline from its corner."""
+    drawn = Image.new("L", (side, side))
+    ImageDraw.Draw(drawn).polygon([(x - 0.5, y - 0.5) for x, y in outline], 1)
+    return np.asarray(drawn, dtype=bool)
+
+
+def test_an_absent_finding_on_a_film_cut_to_its_lungs_has_both_lung_fields():
+    lungs = lung_fields()
+    outline = finding_region(finding(peak((3, 3)), present=False, rows=224, columns=224, lungs=lungs))
+    inside = drawn_on(outline, 224)
+    assert np.mean(inside[lungs]) > 0.99
+    # One outline round two fields: what lies between them is in it, what lies beside them is not.
+    assert not inside[:, : int(0.14 * 224)].any()
+    assert not inside[: int(0.19 * 224)].any()
+    assert len(outline) > 10
+
+
+def test_lung_fields_are_outlined_where_the_window_lies_on_the_film():
+    whole = finding(peak((3, 3)), present=False, rows=700, columns=700, lungs=lung_fields())
+    window = Window(left=300, top=-50, side=350)
+    part = finding(peak((3, 3)), present=False, rows=700, columns=700, lungs=lung_fields(), window=window)
+    # Half as large, and moved by the window's corner.
+    expected = finding_region(whole) / 2 + [300, -50]
+    assert finding_region(part) == pytest.approx(expected, abs=0.01)
+
+
+def test_where_nothing_in_the_lungs_speaks_for_the_finding_the_lungs_are_left():
+    outline = finding_region(finding(np.zeros((7, 7)), rows=700, columns=700, lungs=lung_fields()))
+    assert np.ptp(outline[:, 0]) < 600
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["no lungs", "lungs beside the film"])
+def test_without_lungs_on_the_film_the_whole_film_is_left(beside):
+    lungs = np.zeros((224, 224), np.bool_)
+    lungs[:, :10] = beside
+    outline = finding_region(finding(peak((3, 3)), present=False, rows=700, columns=100, lungs=lungs))
+    assert box(outline) == frame(700, 100)
+
+
+def test_no_outline_is_taken_for_a_drawn_rectangle():
+    lungs = np.zeros((224, 224), np.bool_)
+    lungs[50:150, 60:160] = True
+    outline = finding_region(finding(peak((3, 3)), present=False, rows=224, columns=224, lungs=lungs))
+    assert box(outline) == [60, 50, 160, 150]
+    assert len(outline) == len(film_frame(100, 200)) == 9
+
+
+def test_the_frame_of_a_film_runs_through_its_outermost_pixels():
+    outline = film_frame(100, 200)
+    assert box(outline) == frame(100, 200)
+    assert area(outline) == 99 * 199
+
+
 ACTIVATIONS = st.one_of(
     st_numpy.arrays(np.float32, (7, 7), elements=st.floats(-100.0, 100.0, width=32)),
     st_numpy.arrays(np.float32, (7, 7), elements=st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0])),
@@ -156,9 +214,13 @@ ACTIVATIONS = st.one_of(
 SIDES = st.integers(16, 4000)
 
 
-@given(activation=ACTIVATIONS, rows=SIDES, columns=SIDES, present=st.booleans())
-def test_whatever_the_map_the_outline_can_be_drawn(activation, rows, columns, present):
-    outline = finding_region(finding(activation, present=present, rows=rows, columns=columns))
+LUNGS = st.none() | st_numpy.arrays(np.bool_, (6, 6))
+
+
+@settings(deadline=None)
+@given(activation=ACTIVATIONS, rows=SIDES, columns=SIDES, present=st.booleans(), lungs=LUNGS)
+def test_whatever_the_map_the_outline_can_be_drawn(activation, rows, columns, present, lungs):
+    outline = finding_region(finding(activation, present=present, rows=rows, columns=columns, lungs=lungs))
     assert outline.dtype == np.float64
     assert np.array_equal(outline[0], outline[-1])
     as_written = outline.astype(np.float32)

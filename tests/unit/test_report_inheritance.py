@@ -195,7 +195,7 @@ def test_what_breaks_its_value_representation_is_not_written(keyword, value, cap
     else:
         assert keyword not in report
     logged = [record.getMessage() for record in caplog.records if record.name.startswith("pneumo_monai")]
-    assert logged == [f"{label(keyword)} of the film breaks its value representation and is not taken over"]
+    assert set(logged) == {f"{label(keyword)} of the film breaks its value representation and is not taken over"}
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,30 @@ from io import BytesIO
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import BasicTextSRStorage, ExplicitVRLittleEndian
 
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from pneumo_monai.errors import Broken
+from pneumo_monai.errors import Broken, Reason
 from pneumo_monai.findings import View
+from pneumo_monai.forms import Form
+from pneumo_monai.report import codes
 from pneumo_monai.report.encode import encode
+from pneumo_monai.report.impression import impression
 from pneumo_monai.report.text import as_text
 from tests.films import film_bytes, make_film
-from tests.reports import MODEL, OPERATING_POINT, read_back, report_on
+from tests.reports import (
+    MODEL,
+    OPERATING_POINT,
+    WHY,
+    children,
+    find_on,
+    read_back,
+    refuse,
+    report_of,
+    report_on,
+    result_on,
+    retract,
+)
 
 
 def test_a_report_reads_as_text():
@@ -21,10 +36,9 @@ def test_a_report_reads_as_text():
     report = report_on(film, probabilities=[0.87654321], view=View.NOT_STATED)
     assert as_text(report) == "\n".join(
         [
-            "Pneumonia (research use), pneumo-monai",
-            "For research use only. Not a medical device.",
+            "Pneumonia finding (research use), pneumo-monai",
             "",
-            "Pneumonia: present at the operating point (1 frontal film).",
+            impression(find_on([film], [0.87654321])),
             "",
             f"Study            {film.StudyInstanceUID}",
             f"Report           {report.SOPInstanceUID}, revision 1",
@@ -35,7 +49,7 @@ def test_a_report_reads_as_text():
             f"Film             {film.SOPInstanceUID}",
             "  View           view not stated",
             "  Pneumonia      present",
-            "  Probability    0.8765",
+            "  Probability    87.65 %",
         ]
     )
     assert as_text(read_back(report)) == as_text(report)
@@ -43,8 +57,45 @@ def test_a_report_reads_as_text():
 
 def test_text_shows_remarks_with_the_impression_and_with_the_film():
     lines = as_text(report_on(make_film(), remarks=[("Patient age is not stated.",)])).splitlines()
-    assert lines[3] == "Pneumonia: present at the operating point (1 frontal film). Patient age is not stated."
+    assert lines[2].startswith("Pneumonia: present.")
+    assert lines[2].endswith("Not a medical device. Patient age is not stated.")
     assert lines[-1] == "  Comment        Patient age is not stated."
+
+
+@pytest.mark.parametrize("outcome", [find_on, refuse, retract])
+def test_all_forms_of_sr_say_the_same(outcome):
+    films = [make_film(), make_film()]
+    films[1].StudyInstanceUID = films[0].StudyInstanceUID
+    result = result_on(films, outcome(films))
+    measured, alike, told = (
+        as_text(read_back(report_of(result, form))).splitlines()
+        for form in (Form.SR_COMPREHENSIVE_3D, Form.SR_COMPREHENSIVE, Form.SR_TEXT)
+    )
+    (own,) = [place for place, line in enumerate(measured) if line.startswith("Report ")]
+    assert len(measured) > 12
+    for lines in (measured, alike, told):
+        # The series is another, and so is the instance.
+        assert lines[0].startswith("Pneumonia ")
+        del lines[own], lines[0]
+    assert measured == alike == told
+
+
+def test_text_says_why_there_is_no_result():
+    film = make_film()
+    refused = as_text(report_of(result_on([film], refuse([film], [Reason.VIEW], detail="It is 'LL'"))))
+    assert refused.splitlines()[-4:] == [
+        f"Film             {film.SOPInstanceUID}",
+        "  Analysis       not attempted",
+        "  Why            Not analysed, because the header states a view that is not frontal",
+        "  Comment        It is 'LL'.",
+    ]
+    withdrawn = as_text(report_of(result_on([film], retract([film]))))
+    assert withdrawn.splitlines()[-4:] == [
+        f"Film             {film.SOPInstanceUID}",
+        "  Analysis       failed",
+        "  Why            Result withdrawn, because it is wrong and may harm the patient",
+        f"  Comment        {WHY}",
+    ]
 
 
 def test_text_lists_every_film_and_what_was_replaced():
@@ -68,15 +119,44 @@ def test_text_names_nobody():
         PatientBirthDate="19991231",
         StudyID="SECRET-3",
     )
-    shown = as_text(report_on(film))
-    assert "secret" not in shown.lower()
-    assert "19991231" not in shown
+    for form in (Form.SR_COMPREHENSIVE_3D, Form.SR_TEXT):
+        shown = as_text(report_of(result_on([film]), form))
+        assert "secret" not in shown.lower()
+        assert "19991231" not in shown
 
 
 @pytest.mark.parametrize("dataset", [Dataset(), make_film()], ids=["empty", "film"])
 def test_what_is_no_measurement_report_has_no_text(dataset):
     with pytest.raises(Broken, match="no measurement report"):
         as_text(dataset)
+
+
+@pytest.mark.parametrize("outcome", [find_on, refuse, retract])
+def test_a_report_in_text_is_basic_text(outcome):
+    film = make_film()
+    told = outcome([film])
+    before = report_of(result_on([film]), Form.SR_TEXT)
+    report = read_back(
+        report_of(result_on([film], told, revision=2, superseded={Form.SR_TEXT: [before]}), Form.SR_TEXT)
+    )
+    assert report.SOPClassUID == report.file_meta.MediaStorageSOPClassUID == BasicTextSRStorage
+    assert report.ContentTemplateSequence[0].TemplateIdentifier == "2000"
+    # Value types and relationships of PS3.3 table A.35.1-2.
+    items = [item for element in report.iterall() if element.keyword == "ContentSequence" for item in element.value]
+    assert {item.ValueType for item in items} <= {"CONTAINER", "TEXT", "CODE", "UIDREF", "IMAGE"}
+    (section,) = children(report, codes.FINDINGS)
+    (finding,) = children(section, codes.FINDING)
+    (source,) = children(finding, codes.SOURCE)
+    assert source.RelationshipType == "INFERRED FROM"
+    assert source.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == film.SOPInstanceUID
+    assert "\r\n  " in finding.TextValue
+    assert finding.TextValue.isascii()
+    (section,) = children(report, codes.IMPRESSIONS)
+    assert [item.TextValue for item in children(section, codes.IMPRESSION)] == [impression(told)]
+    series = report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
+    assert series.SeriesInstanceUID == report.SeriesInstanceUID
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == before.SOPInstanceUID
+    assert series.ReferencedSOPSequence[0].ReferencedSOPClassUID == BasicTextSRStorage
 
 
 def test_bytes_are_a_part_10_file_of_our_own_implementation():

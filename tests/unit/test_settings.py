@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
+from pneumo_monai.connections import Limits
 from pneumo_monai.errors import ConfigurationError
-from pneumo_monai.settings import IntendedUse, Settings, load_intended_use, load_settings
+from pneumo_monai.forms import Form
+from pneumo_monai.settings import IntendedUse, Settings, load_intended_use, load_report, load_settings
 
 README = Path(__file__).parents[2] / "README.md"
 PASSWORD = "hunter2"
 PREFIX = "PNEUMO_MONAI_"
+PACS = {"name": "pacs", "ae_title": "PACS", "host": "h", "port": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +45,27 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
     settings = load(example[1])
     assert settings.model_dump() == {
         "data_dir": Path("/var/lib/pneumo-monai"),
-        "listener": {"ae_title": "PNEUMO", "host": "127.0.0.1", "port": 11112, "study_silence": 2.0},
-        "destinations": ({"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 4242},),
+        "listener": {
+            "ae_title": "PNEUMO",
+            "host": "127.0.0.1",
+            "port": 11112,
+            "study_silence": 2.0,
+            "peers": (),
+            "require_called_ae_title": False,
+            "limits": Limits().model_dump(),
+            "tls": None,
+        },
+        "destinations": (
+            {
+                "name": "pacs",
+                "ae_title": "PACS",
+                "host": "127.0.0.1",
+                "port": 4242,
+                "tls": None,
+                "forms": (("sr-comprehensive-3d",),),
+                "not_analysed": ("age", "pixel-format", "too-large", "undecodable", "unlike-chest", "inverted"),
+            },
+        ),
         "web": {"host": "127.0.0.1", "port": 8080},
         "model": {"path": None, "device": "auto"},
         "intended_use": {
@@ -53,6 +75,7 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
             "unlike_chest": "refuse",
             "inverted": "flag",
         },
+        "report": {"uid_root": None},
         "ledger": {"url": None},
     }
     assert settings.ledger_url == "sqlite:////var/lib/pneumo-monai/ledger.sqlite"
@@ -86,6 +109,13 @@ def test_only_the_data_folder_must_be_set(load):
         ({"listener": {"port": "eleven"}}, "listener.port"),
         ({"listener": {"study_silence": 0}}, "listener.study_silence"),
         ({"listener": {"study_silence": float("inf")}}, "listener.study_silence"),
+        ({"listener": {"peers": [{"ae_title": "A", "addresses": ["10.0.0.1/8"]}]}}, "listener.peers[0].addresses[0]"),
+        ({"listener": {"peers": [{}]}}, "listener.peers[0]"),
+        ({"listener": {"limits": {"pdu_bytes": 0}}}, "listener.limits.pdu_bytes"),
+        ({"listener": {"limits": {"artim_timeout": 0}}}, "listener.limits.artim_timeout"),
+        ({"listener": {"tls": {"certificate": "a"}}}, "listener.tls.key"),
+        ({"listener": {"tls": {"certificate": "a", "key": "b"}}}, "listener.tls"),
+        ({"listener": {"tls": {"profile": "ssl3"}}}, "listener.tls.profile"),
         ({"web": {"port": 70_000}}, "web.port"),
         ({"model": {"device": "gpu"}}, "model.device"),
         ({"intended_use": {"minimum_age": -1}}, "intended_use.minimum_age"),
@@ -97,6 +127,23 @@ def test_only_the_data_folder_must_be_set(load):
         ({"destinations": [{"name": "A b", "ae_title": "A", "host": "h", "port": 1}]}, "destinations[0].name"),
         ({"destinations": [{"name": "a", "ae_title": "A", "host": "h", "port": 1}] * 2}, "destinations"),
         ({"ledger": {"url": "ledger.sqlite"}}, "ledger.url"),
+        ({"destinations": [{**PACS, "forms": "sc"}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": []}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": ["sc"]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": [["sc"], []]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": [["hologram"]]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": [[["sc"]]]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": [["rejection-note"]]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "forms": [["sc"], ["pdf", "sc"]]}]}, "destinations[0].forms"),
+        ({"destinations": [{**PACS, "not_analysed": ["boredom"]}]}, "destinations[0].not_analysed[0]"),
+        ({"destinations": [{**PACS, "not_analysed": ["age", "own-result"]}]}, "destinations[0].not_analysed"),
+        ({"report": {"uid_root": ""}}, "report.uid_root"),
+        ({"report": {"uid_root": "1.2.826.0.1.3680043.10.99"}}, "report.uid_root"),
+        ({"report": {"uid_root": "1.2.03"}}, "report.uid_root"),
+        ({"report": {"uid_root": "1.40.3"}}, "report.uid_root"),
+        ({"report": {"uid_root": "3.2"}}, "report.uid_root"),
+        ({"report": {"uid_root": "1.2."}}, "report.uid_root"),
+        ({"report": {"uid_root": "2"}}, "report.uid_root"),
     ],
 )
 def test_an_error_names_its_key(load, tmp_path: Path, content: Any, key: str):
@@ -113,9 +160,39 @@ def test_every_error_of_a_file_is_named_at_once(load):
 
 
 def test_the_name_that_stands_twice_is_named(load):
-    pacs = {"name": "pacs", "ae_title": "PACS", "host": "h", "port": 1}
     with pytest.raises(ConfigurationError, match="'pacs' stands twice"):
-        load({"destinations": [pacs, {**pacs, "name": "other"}, pacs]})
+        load({"destinations": [PACS, {**PACS, "name": "other"}, PACS]})
+
+
+@pytest.mark.parametrize(
+    ("destination", "message"),
+    [
+        ({"forms": ["sc"]}, "is a list of lists, such as [[sr-comprehensive-3d, sr-comprehensive], [sc]]"),
+        (
+            {"forms": [["rejection-note"]]},
+            "there are sr-comprehensive-3d, sr-comprehensive, sr-text, sc, gsps, kos, pdf",
+        ),
+        ({"forms": [["sc"], ["sc"]]}, "sc stands twice"),
+        ({"not_analysed": ["retracted"]}, "retracted never makes a report"),
+    ],
+)
+def test_a_wrong_choice_of_forms_says_what_can_be_chosen(load, destination: Any, message: str):
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load({"destinations": [{**PACS, **destination}]})
+
+
+def test_a_destination_gets_its_forms_with_their_alternatives(load):
+    forms = [["sr-comprehensive-3d", "sr-comprehensive"], ["sc"]]
+    (destination,) = load({"destinations": [{**PACS, "forms": forms, "not_analysed": []}]}).destinations
+    assert destination.forms == ((Form.SR_COMPREHENSIVE_3D, Form.SR_COMPREHENSIVE), (Form.SECONDARY_CAPTURE,))
+    assert destination.not_analysed == ()
+
+
+@pytest.mark.parametrize("root", ["1.2.826.0.1.3680043.10.9", "2.999", "0.9.2342"])
+def test_an_institution_has_a_root_of_its_own(load, monkeypatch: pytest.MonkeyPatch, root: str):
+    assert load({"report": {"uid_root": root}}).report.uid_root == root
+    monkeypatch.setenv("PNEUMO_MONAI_REPORT__UID_ROOT", root)
+    assert load_report().uid_root == root
 
 
 @pytest.mark.parametrize(
@@ -178,6 +255,16 @@ def test_the_environment_overrides_one_key_and_the_file_keeps_the_others(load, m
     monkeypatch.setenv("PNEUMO_MONAI_LISTENER__PORT", "11113")
     listener = load({"listener": {"ae_title": "FILE", "port": 5, "host": "0.0.0.0"}}).listener
     assert (listener.port, listener.ae_title, listener.host, listener.study_silence) == (11113, "FILE", "0.0.0.0", 2.0)
+
+
+def test_the_environment_overrides_one_file_of_tls(load, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PNEUMO_MONAI_LISTENER__TLS__KEY", "/run/credentials/key")
+    monkeypatch.setenv("PNEUMO_MONAI_LISTENER__PEERS", '[{"ae_title": "CT1", "addresses": ["10.1.0.0/16"]}]')
+    files = {"certificate": "/etc/a.pem", "key": "/etc/a.key", "authorities": "/etc/ca.pem"}
+    listener = load({"listener": {"tls": files}}).listener
+    assert listener.tls is not None
+    assert (listener.tls.key, listener.tls.certificate) == (Path("/run/credentials/key"), Path("/etc/a.pem"))
+    assert [peer.ae_title for peer in listener.peers] == ["CT1"]
 
 
 def test_the_environment_alone_is_enough(load, monkeypatch: pytest.MonkeyPatch):

@@ -262,7 +262,7 @@ def test_other_content_under_the_same_uid_is_another_file(tmp_path: Path):
 
 
 def test_a_data_folder_may_be_moved(tmp_path: Path):
-    kept = Spool(tmp_path / "here").keep_report(STUDY, FILM, b"report")
+    kept = Spool(tmp_path / "here").keep_document(STUDY, FILM, b"report")
     assert kept == f"spool/reports/{STUDY}/{FILM}.dcm"
     (tmp_path / "here").rename(tmp_path / "there")
     assert Spool(tmp_path / "there").path(kept).read_bytes() == b"report"

@@ -6,9 +6,11 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from pneumo_monai.entries import FilmAnswer, FilmState
 from pneumo_monai.processes import ProcessState
-from pneumo_monai.records import FilmAnswer, FilmState, Records, connect
+from pneumo_monai.records import Records
 from pneumo_monai.spool import Identity
+from pneumo_monai.tables import connect
 from pneumo_monai.web.app import make_app
 
 
@@ -35,7 +37,7 @@ def test_the_status_page_shows_counts_states_and_reasons_and_escapes_what_it_sho
     identity = Identity(study_instance_uid="1.2", sop_instance_uid="1.2.3", sop_class_uid="1.9", digest="0" * 64)
     records.receive(identity, "p", "AE")
     answer = FilmAnswer(film_id=1, state=FilmState.REFUSED, reason="body-part", detail="Body Part Examined is '<b>'")
-    records.answer([answer], None, [])
+    records.answer([answer])
     page = TestClient(make_app(lambda: records, lambda: [state("listener", ready=True)])).get("/").text
     assert "For research use only. Not a medical device." in page
     assert "body-part: Body Part Examined is &#39;&lt;b&gt;&#39;" in page

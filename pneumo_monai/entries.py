@@ -1,0 +1,161 @@
+"""What stands in the ledger, as plain values. Times are seconds since the epoch, UTC."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pneumo_monai.findings import ModelIdentity, OperatingPoint
+from pneumo_monai.forms import Form
+
+__all__ = [
+    "INTERNAL",
+    "DeliveryRecord",
+    "DeliveryState",
+    "DocumentRecord",
+    "FilmAnswer",
+    "FilmRecord",
+    "FilmState",
+    "OutcomeKind",
+    "ReportRecord",
+    "Revision",
+]
+
+INTERNAL = "internal"
+"""Reason of what failed in us, beside the `Reason` of what was refused."""
+
+
+class FilmState(StrEnum):
+    """Received = analysed + refused + failed + in progress, always."""
+
+    IN_PROGRESS = "in progress"
+    ANALYSED = "analysed"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class DeliveryState(StrEnum):
+    """Where one slot of a report stands on its way to one destination."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    NOTHING = "nothing to send"
+    """None of its forms says anything of this result: it counts as done."""
+    WITHDRAWN = "withdrawn"
+    """The result was retracted before this went."""
+    UNDELIVERABLE = "undeliverable"
+
+
+class OutcomeKind(StrEnum):
+    """Which of the three outcomes a revision has."""
+
+    FINDINGS = "findings"
+    REFUSAL = "refusal"
+    RETRACTION = "retraction"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmRecord:
+    """One received object."""
+
+    id: int
+    sop_instance_uid: str
+    digest: str
+    study_instance_uid: str
+    calling_ae_title: str
+    path: str
+    received_at: float
+    state: FilmState
+    reason: str | None
+    detail: str | None
+    answered_at: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmAnswer:
+    """What became of one received object."""
+
+    film_id: int
+    state: FilmState
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRecord:
+    """One revision of a study's result; revisions count from 1.
+
+    Attributes
+    ----------
+    fingerprint : str
+        Names what it says: two revisions in a row never say the same.
+    reasons : tuple of str
+        Why films were refused, when it is a refusal.
+    films : tuple of str
+        SOP Instance UIDs of the films that it speaks of.
+    model, operating_point
+        Who read them; None: not known, for the entry is older than this was kept.
+    """
+
+    study_instance_uid: str
+    revision: int
+    fingerprint: str
+    outcome: OutcomeKind
+    reasons: tuple[str, ...] = ()
+    films: tuple[str, ...] = ()
+    model: ModelIdentity | None = None
+    operating_point: OperatingPoint | None = None
+    created_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentRecord:
+    """One stored instance of a report; `destination` names the only one that it is for, if it is not for all."""
+
+    sop_instance_uid: str
+    study_instance_uid: str
+    revision: int
+    form: Form
+    destination: str | None = None
+    sop_class_uid: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryRecord:
+    """One slot of a report on its way to one destination.
+
+    Attributes
+    ----------
+    slot : int
+        Place in the destination's list of forms; slots are sent in this order.
+    alternatives : tuple of Form
+        What may be sent, the best first.
+    form : Form or None
+        What was sent, or is being sent; while this is set, the destination may have it.
+    detail : str or None
+        Why it waits, or why it was not the first alternative that went.
+    """
+
+    study_instance_uid: str
+    revision: int
+    destination: str
+    slot: int
+    alternatives: tuple[Form, ...]
+    state: DeliveryState = DeliveryState.PENDING
+    form: Form | None = None
+    detail: str | None = None
+    updated_at: float
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        what = self.form or " or ".join(self.alternatives)
+        return f"{self.destination}: {what} {self.state}" + (f" ({self.detail})" if self.detail else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """All that is entered of a new revision at once."""
+
+    report: ReportRecord
+    documents: tuple[DocumentRecord, ...] = ()
+    deliveries: tuple[DeliveryRecord, ...] = ()

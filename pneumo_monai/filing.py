@@ -1,0 +1,136 @@
+"""A new revision put on disk, and as the ledger enters it: its documents, and what each destination gets of them."""
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+
+from pneumo_monai.entries import DeliveryRecord, DeliveryState, DocumentRecord, OutcomeKind, ReportRecord, Revision
+from pneumo_monai.findings import Outcome, StudyFindings, StudyRefusal
+from pneumo_monai.forms import Form
+from pneumo_monai.report.documents import Document
+from pneumo_monai.retraction import Withdrawal
+from pneumo_monai.settings import Destination
+from pneumo_monai.spool import Spool
+from pneumo_monai.study import NewReport
+
+__all__ = ["file_report", "file_withdrawal"]
+
+
+def file_report(report: NewReport, spool: Spool, destinations: Iterable[Destination]) -> Revision:
+    """Store a revision with findings, or with a refusal, which only those get who want one of its reasons."""
+    record = _record(report)
+    documents = _store(report.documents, record, spool)
+    forms = {document.form for document in documents}
+    deliveries = [
+        slot
+        for peer in destinations
+        if not isinstance(report.outcome, StudyRefusal) or not set(peer.not_analysed).isdisjoint(record.reasons)
+        for slot in _slots(record, peer.name, peer.forms, forms)
+    ]
+    return Revision(report=record, documents=tuple(documents), deliveries=tuple(deliveries))
+
+
+def file_withdrawal(
+    withdrawal: Withdrawal, spool: Spool, destinations: Iterable[Destination], holders: Iterable[str]
+) -> Revision:
+    """Store a retraction, for those who have what is withdrawn; each gets its rejection note last.
+
+    Parameters
+    ----------
+    withdrawal : Withdrawal
+        What was written.
+    spool : Spool
+        Where to.
+    destinations : iterable of Destination
+        Those of the configuration.
+    holders : iterable of str
+        Names of those who have it or may have it. One that is no longer in the configuration is entered too.
+    """
+    record = _record(withdrawal.report)
+    documents = _store(withdrawal.report.documents, record, spool)
+    forms = {document.form for document in documents}
+    peers = {peer.name: peer for peer in destinations}
+    deliveries: list[DeliveryRecord] = []
+    for name in sorted(holders):
+        if name not in peers:
+            deliveries += [_unreachable(record, name)]
+            continue
+        notes = _store(withdrawal.notes[name], record, spool, name)
+        documents += notes
+        alternatives = (*peers[name].forms, (Form.REJECTION_NOTE,))
+        deliveries += _slots(record, name, alternatives, forms | {note.form for note in notes})
+    return Revision(report=record, documents=tuple(documents), deliveries=tuple(deliveries))
+
+
+def _record(report: NewReport) -> ReportRecord:
+    outcome = report.outcome
+    return ReportRecord(
+        study_instance_uid=outcome.study_instance_uid,
+        revision=report.revision,
+        fingerprint=report.fingerprint,
+        outcome=_kind(outcome),
+        reasons=_reasons(outcome),
+        films=outcome.film_uids,
+        model=outcome.model,
+        operating_point=outcome.operating_point,
+        created_at=time.time(),
+    )
+
+
+def _kind(outcome: Outcome) -> OutcomeKind:
+    match outcome:
+        case StudyFindings():
+            return OutcomeKind.FINDINGS
+        case StudyRefusal():
+            return OutcomeKind.REFUSAL
+    return OutcomeKind.RETRACTION
+
+
+def _reasons(outcome: Outcome) -> tuple[str, ...]:
+    return tuple(sorted({film.reason for film in outcome.films})) if isinstance(outcome, StudyRefusal) else ()
+
+
+def _store(
+    documents: Iterable[Document], report: ReportRecord, spool: Spool, destination: str | None = None
+) -> list[DocumentRecord]:
+    return [
+        DocumentRecord(
+            sop_instance_uid=document.sop_instance_uid,
+            study_instance_uid=report.study_instance_uid,
+            revision=report.revision,
+            form=document.form,
+            destination=destination,
+            sop_class_uid=document.sop_class_uid,
+            path=spool.keep_document(report.study_instance_uid, document.sop_instance_uid, document.encoded),
+        )
+        for document in documents
+    ]
+
+
+def _slots(
+    report: ReportRecord, destination: str, alternatives: Sequence[tuple[Form, ...]], there_are: Collection[Form]
+) -> list[DeliveryRecord]:
+    return [
+        DeliveryRecord(
+            study_instance_uid=report.study_instance_uid,
+            revision=report.revision,
+            destination=destination,
+            slot=slot,
+            alternatives=forms,
+            state=DeliveryState.NOTHING if set(forms).isdisjoint(there_are) else DeliveryState.PENDING,
+            updated_at=report.created_at,
+        )
+        for slot, forms in enumerate(alternatives)
+    ]
+
+
+def _unreachable(report: ReportRecord, destination: str) -> DeliveryRecord:
+    return DeliveryRecord(
+        study_instance_uid=report.study_instance_uid,
+        revision=report.revision,
+        destination=destination,
+        slot=0,
+        alternatives=(Form.REJECTION_NOTE,),
+        state=DeliveryState.UNDELIVERABLE,
+        detail="it has the result, and is no longer in the configuration",
+        updated_at=report.created_at,
+    )

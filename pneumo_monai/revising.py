@@ -1,0 +1,76 @@
+"""`pneumo-monai retract` and `pneumo-monai reread`: what a person asks of the worker, through the ledger."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pneumo_monai.entries import OutcomeKind
+from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.findings import RetractionCause
+from pneumo_monai.ledger import Inbox, prepare
+from pneumo_monai.overview import open_records
+from pneumo_monai.settings import Settings
+
+__all__ = ["ask_for_rereading", "ask_for_retraction"]
+
+_LONGEST_WHY = 500
+
+
+def ask_for_retraction(settings: Settings, study: str, cause: Literal["safety", "quality"], why: str) -> str:
+    """Ask for the result of a study to be withdrawn, and return what to tell the one who asked.
+
+    Raises
+    ------
+    ConfigurationError
+        The study has no result, or `why` is no sentence for a report.
+    """
+    sentence = " ".join(why.split())
+    if not 0 < len(sentence) <= _LONGEST_WHY or not sentence.isprintable():
+        # It is not repeated: whoever wrote it may have named the patient.
+        raise ConfigurationError(
+            f"--why: write one sentence for the reader of the report, at most {_LONGEST_WHY} characters"
+        )
+    records = open_records(settings)
+    try:
+        current = records.latest_report(study)
+    finally:
+        records.engine.dispose()
+    if current is None:
+        raise ConfigurationError(
+            f"{study}: has no result to retract; `pneumo-monai status` lists the studies that have"
+        )
+    if current.outcome is OutcomeKind.RETRACTION:
+        return f"{study}: was retracted before, by revision {current.revision}"
+    inbox = Inbox(prepare(settings.ledger_url))
+    try:
+        inbox.retract(study, current.revision, RetractionCause(cause), sentence)
+    finally:
+        inbox.close()
+        inbox.records.engine.dispose()
+    return f"{study}: revision {current.revision} will be retracted; `pneumo-monai status` says when it is"
+
+
+def ask_for_rereading(settings: Settings, studies: Sequence[str]) -> list[str]:
+    """Ask for the films of studies to be opened again, and return what to tell the one who asked.
+
+    Raises
+    ------
+    ConfigurationError
+        Nothing was received of one of the studies: none is asked for then.
+    """
+    records = open_records(settings)
+    try:
+        known = {film.study_instance_uid for film in records.films(*studies)}
+    finally:
+        records.engine.dispose()
+    if unknown := [study for study in studies if study not in known]:
+        raise ConfigurationError(
+            "\n".join(f"{study}: nothing was received of it; `pneumo-monai status` lists studies" for study in unknown)
+        )
+    inbox = Inbox(prepare(settings.ledger_url))
+    try:
+        for study in dict.fromkeys(studies):
+            inbox.reread(study)
+    finally:
+        inbox.close()
+        inbox.records.engine.dispose()
+    return [f"{study}: will be read again" for study in dict.fromkeys(studies)]

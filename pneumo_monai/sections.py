@@ -1,0 +1,178 @@
+"""The sections of the settings, each checked when it is built. They name DICOM's terms and import no DICOM library."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+
+from pneumo_monai.connections import AETitle, DestinationTls, Limits, ListenerTls, Peer, Section
+from pneumo_monai.errors import Reason
+from pneumo_monai.forms import Form
+
+__all__ = ["NEVER_REPORTED", "Destination", "IntendedUse", "Ledger", "Listener", "Model", "Report", "Web"]
+
+
+NEVER_REPORTED = frozenset(
+    {
+        Reason.OWN_RESULT,
+        Reason.NOT_AN_IMAGE,
+        Reason.UNPARSEABLE,
+        Reason.MISSING_IDENTITY,
+        Reason.CONFLICTING_CONTENT,
+        Reason.RETRACTED,
+    }
+)
+"""Reasons of objects that are no film, name no study of their own, or whose result was withdrawn."""
+
+_UID_ROOT = re.compile(r"(?:[01]\.(?:\d|[1-3]\d)|2\.(?:0|[1-9]\d*))(?:\.(?:0|[1-9]\d*))*")
+_UID_ROOT_LENGTH = 24
+
+
+def _forms(value: Any) -> Any:
+    """Name the shape that is meant: of a wrong one pydantic would only say which part is no tuple."""
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(x, list | tuple) and x for x in value):
+        raise ValueError(
+            "is a list of lists, such as [[sr-comprehensive-3d, sr-comprehensive], [sc]]: each inner list is sent in "
+            "the first of its forms that the destination accepts"
+        )
+    named = [form for alternatives in value for form in alternatives]
+    choosable = [form for form in Form if form is not Form.REJECTION_NOTE]
+    if strangers := [form for form in named if form not in choosable]:
+        raise ValueError(f"{strangers[0]!s} is no form that can be chosen; there are {', '.join(choosable)}")
+    if twice := [form for form in named if named.count(form) > 1]:
+        raise ValueError(f"{twice[0]!s} stands twice; a form is sent once")
+    return value
+
+
+def _reported_reasons(value: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    if never := [reason for reason in value if reason in NEVER_REPORTED]:
+        raise ValueError(f"{never[0]} never makes a report: take it out")
+    return value
+
+
+def _uid_root(value: str | None) -> str | None:
+    if value is not None and (len(value) > _UID_ROOT_LENGTH or not _UID_ROOT.fullmatch(value)):
+        raise ValueError(
+            f"is no root of UIDs: numbers without leading zeros, joined by full stops, at most {_UID_ROOT_LENGTH} "
+            "characters, such as 1.2.826.0.1.3680043.10.1 (PS3.5 9.1); null for UUID-derived UIDs"
+        )
+    return value
+
+
+Host = Annotated[str, Field(min_length=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+ListenPort = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Listener(Section):
+    """Where films are received."""
+
+    ae_title: AETitle = "PNEUMO"
+    host: Host = "127.0.0.1"
+    port: ListenPort = 11112
+    study_silence: float = Field(
+        default=2.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds without a film after which an open association's study is reported.",
+    )
+    peers: tuple[Peer, ...] = Field(default=(), description="Who may open an association; none: everybody.")
+    require_called_ae_title: bool = Field(default=False, description="Whether ae_title must be the one that is called.")
+    limits: Limits = Limits()
+    tls: ListenerTls | None = Field(default=None, description="null: connections are not encrypted.")
+
+
+class Destination(Section):
+    """A storage SCP that gets results, and in which forms."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="Name of the destination in status and logs.")
+    ae_title: AETitle
+    host: Host
+    port: Port
+    tls: DestinationTls | None = Field(default=None, description="null: the connection is not encrypted.")
+    forms: Annotated[tuple[tuple[Form, ...], ...], BeforeValidator(_forms)] = Field(
+        default=((Form.SR_COMPREHENSIVE_3D,),),
+        description="What is sent: of each inner list the first form that the destination accepts.",
+    )
+    not_analysed: Annotated[tuple[Reason, ...], AfterValidator(_reported_reasons)] = Field(
+        default=(
+            Reason.AGE,
+            Reason.PIXEL_FORMAT,
+            Reason.TOO_LARGE,
+            Reason.UNDECODABLE,
+            Reason.UNLIKE_CHEST,
+            Reason.INVERTED,
+        ),
+        description="Reasons for which a study of which no film was read gets a report that says so.",
+    )
+
+
+class Report(Section):
+    """What every result carries."""
+
+    uid_root: Annotated[str | None, AfterValidator(_uid_root)] = Field(
+        default=None, description="Root of the UIDs of results; null: 2.25, derived from UUIDs."
+    )
+
+
+class Web(Section):
+    """Where /health, /ready and the status page are served."""
+
+    host: Host = "127.0.0.1"
+    port: ListenPort = 8080
+
+
+class Model(Section):
+    """Which bundle reads, and on what."""
+
+    path: Path | None = Field(default=None, description="Folder of a MONAI Bundle; null: the one in the package.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="auto: the GPU when there is one, else the CPU; cuda without a GPU is an error."
+    )
+
+
+class IntendedUse(Section):
+    """For whom the model may read, and what becomes of other films: refused, or read with a remark in the report."""
+
+    minimum_age: int = Field(default=18, ge=0, le=122, description="Years; 0: films of every age are read.")
+    younger: Literal["refuse", "flag"] = Field(default="refuse", description="What becomes of younger patients' films.")
+    age_missing: Literal["refuse", "flag"] = Field(
+        default="flag", description="What becomes of films whose header states no age."
+    )
+    unlike_chest: Literal["refuse", "flag", "accept"] = Field(
+        default="refuse", description="What becomes of pictures that do not look like a frontal chest film."
+    )
+    inverted: Literal["refuse", "flag", "accept"] = Field(
+        default="flag", description="What becomes of pictures that look like the negative of a chest film."
+    )
+
+
+class Ledger(Section):
+    """Where the durable state lives."""
+
+    url: str | None = Field(
+        default=None, description="null: SQLite in data_dir; or postgresql://user:password@host/db."
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _known_database(cls, url: str | None) -> str | None:
+        if url is not None and not _is_database(url):
+            raise ValueError("write postgresql://user:password@host/database, or null for SQLite in data_dir")
+        return url
+
+
+def _is_database(url: str) -> bool:
+    # SQLAlchemy takes a while to import, and most sites have no URL.
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return False
+    database = parsed.database or ""
+    return (
+        bool(database) if parsed.drivername == "postgresql" else parsed.drivername == "sqlite" and database[:1] == "/"
+    )

@@ -1,0 +1,32 @@
+window.config = {
+  routerBasename: '/',
+  extensions: [],
+  modes: [],
+  customizationService: [{ 'ohif.tours': { $set: [] } }],
+  showStudyList: true,
+  maxNumberOfWebWorkers: 2,
+  showLoadingIndicator: true,
+  investigationalUseDialog: { option: 'never' },
+  defaultDataSourceName: 'pacs',
+  dataSources: [
+    {
+      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+      sourceName: 'pacs',
+      configuration: {
+        friendlyName: 'PACS',
+        name: 'pacs',
+        qidoRoot: '/dicom-web',
+        wadoRoot: '/dicom-web',
+        wadoUriRoot: '/dicom-web',
+        imageRendering: 'wadors',
+        thumbnailRendering: 'wadors',
+        qidoSupportsIncludeField: false,
+        supportsFuzzyMatching: false,
+        supportsWildcard: true,
+        enableStudyLazyLoad: true,
+        omitQuotationForMultipartRequest: true,
+        bulkDataURI: { enabled: true },
+      },
+    },
+  ],
+};
