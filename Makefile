@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 INPUT ?=
 OUTPUT ?= demo-output
 
-.PHONY: install demo test viewer-test check wheel clean help
+IMAGE ?= pneumo-monai:0.1.0
+LOCK ?= constraints/map-cpu.txt
+
+.PHONY: install demo test viewer-test check wheel map map-stage map-test lock clean help
 
 help:
 	@echo "make install   make .venv and install everything (runtime, training, tests)"
@@ -14,6 +17,9 @@ help:
 	@echo "make viewer-test  look at results in OHIF; VIEWER_SCREENSHOTS=folder keeps what was seen"
 	@echo "make check     lint, format and type checks"
 	@echo "make wheel     build the wheel into dist/"
+	@echo "make map       build the container image IMAGE with docker, podman or buildah; make map-test runs it"
+	@echo "make map-stage lay the package's files into build/map, for monai-deploy package"
+	@echo "make lock      renew the locks of the image (needs uv)"
 	@echo "make clean     remove .venv and everything built"
 
 install: $(VENV)/.installed
@@ -43,6 +49,26 @@ check: install
 
 wheel: install
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+map:
+	app_package/image/build $(IMAGE) $(LOCK)
+
+map-test: install
+	PNEUMO_MONAI_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/map
+
+map-stage: install wheel
+	rm -rf build/map
+	$(BIN)/python -m pip install --quiet --no-deps --no-index --target build/map/opt/holoscan/app dist/pneumo_monai-*.whl
+	$(BIN)/python -m app_package.staging build/map
+
+LOCKING := uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command 'make lock' --constraint constraints/map.txt
+
+lock:
+	printf 'torch==2.13.0+cpu\nnvidia-cuda-runtime\n' | $(LOCKING) pyproject.toml - --output-file constraints/map-cpu.txt \
+		--extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
+	$(LOCKING) pyproject.toml --constraint constraints/train.txt --output-file constraints/map-gpu.txt
+	echo 'hatchling>=1.27' | $(LOCKING) - --output-file constraints/map-build.txt
 
 clean:
 	rm -rf $(VENV) build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
