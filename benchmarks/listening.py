@@ -106,8 +106,10 @@ def listening(folder: Path, limits: Mapping[str, Any]) -> Iterator[Listening]:
                 raise RuntimeError(f"the listener does not answer; see {log}")
             time.sleep(0.2)
         yield started
-        process.terminate()
-        process.wait(_STOP_SECONDS)
     finally:
+        process.terminate()
+        # What was measured stands, however long the end takes.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
         process.kill()
         process.wait()

@@ -86,7 +86,7 @@ def load(
             "held_when_all_are_gone": listener.held(),
             "machine": _machine(),
         }
-    out.write_text(json.dumps(told, indent=2), encoding="utf-8")
+        out.write_text(json.dumps(told, indent=2), encoding="utf-8")
     Console().print_json(json.dumps(told))
 
 
