@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from socketserver import BaseServer
@@ -80,6 +81,8 @@ class AcceptorServer(ThreadedAssociationServer):
         Numbers, bytes and seconds.
     tls : ssl.SSLContext or None
         Wraps every connection; not pynetdicom's `ssl_context`, whose handshake would hold up all others.
+    on_rejection : callable or None
+        Is told calling AE title (empty before it is known), address and why, of everybody who is not let in.
     """
 
     daemon_threads = True
@@ -87,8 +90,15 @@ class AcceptorServer(ThreadedAssociationServer):
     request_queue_size = 128
 
     def __init__(
-        self, *arguments: Any, admission: Admission, limits: Limits, tls: ssl.SSLContext | None, **options: Any
+        self,
+        *arguments: Any,
+        admission: Admission,
+        limits: Limits,
+        tls: ssl.SSLContext | None,
+        on_rejection: Callable[[str, str, str], None] | None = None,
+        **options: Any,
     ) -> None:
+        self._on_rejection = on_rejection or (lambda *_: None)
         self.limits = limits
         self._admission = admission
         self._tls = tls
@@ -162,6 +172,7 @@ class AcceptorServer(ThreadedAssociationServer):
             secured.do_handshake()
         except OSError as error:
             _log.warning("a TLS handshake with %s failed: %s", arrival.address, reason_of(error))
+            self._on_rejection("", arrival.address, f"TLS handshake failed: {reason_of(error)}")
             return False
         return True
 
@@ -190,6 +201,7 @@ class AcceptorServer(ThreadedAssociationServer):
         rejection = rejection or LOCAL_LIMIT_EXCEEDED
         calling, called = request.calling_ae_title, request.called_ae_title
         _log.warning("%s at %s, which calls %s, is rejected: %s", calling, address, called, rejection.meaning)
+        self._on_rejection(str(calling), address, rejection.meaning)
         self._answer(stream, rejection.encode(), deadline)
         return False
 

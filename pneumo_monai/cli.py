@@ -78,6 +78,7 @@ def serve(config: Config) -> None:
 def listener(config: Config) -> None:
     """Run the listener alone: accept, write, enter in the ledger. `serve` starts this for you."""
     from pneumo_monai import logs
+    from pneumo_monai.audit import Audit
     from pneumo_monai.ledger import Inbox, prepare
     from pneumo_monai.listener import ListenerProcess
     from pneumo_monai.notify import notify_ready
@@ -87,11 +88,13 @@ def listener(config: Config) -> None:
     stop = _as_service()
     end_with_parent()
     settings = _settings_with_folder(config)
-    process = ListenerProcess(settings.listener, Spool(settings.data_dir), Inbox(prepare(settings.ledger_url)))
-    process.start()
-    notify_ready(listens=f"on {settings.listener.ae_title}@{settings.listener.host}:{process.port}")
-    stop.wait()
-    process.stop()
+    audit, inbox = Audit.of(settings), Inbox(prepare(settings.ledger_url))
+    process = ListenerProcess(settings.listener, Spool(settings.data_dir), inbox, audit)
+    with audit.running("listener", settings, config):
+        process.start()
+        notify_ready(listens=f"on {settings.listener.ae_title}@{settings.listener.host}:{process.port}")
+        stop.wait()
+        process.stop()
 
 
 @app.command()
@@ -101,15 +104,17 @@ def worker(
 ) -> None:
     """Run a worker alone: the warm graph, fed by the ledger. `serve` starts this for you."""
     from pneumo_monai import logs
+    from pneumo_monai.audit import Audit
     from pneumo_monai.worker import run_worker
 
     logs.configure(slot)
     stop = _as_service()
     end_with_parent()
     settings = _settings_with_folder(config)
-    code = 1
+    audit, code = Audit.of(settings), 1
     try:
-        run_worker(settings, slot=slot, stop=stop)
+        with audit.running(slot, settings, config):
+            run_worker(settings, slot=slot, stop=stop, audit=audit)
         code = 0
     except ConfigurationError as error:
         typer.secho(str(error), fg=typer.colors.RED, err=True)

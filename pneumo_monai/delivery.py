@@ -4,11 +4,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pneumo_monai.audit import Audit
 from pneumo_monai.entries import DeliveryRecord, DeliveryState
 from pneumo_monai.errors import DeliveryError, NotAccepted
 from pneumo_monai.forms import Form
 from pneumo_monai.records import Records
 from pneumo_monai.sender import StoragePeer, open_association
+from pneumo_monai.settings import Audit as AuditSettings
 from pneumo_monai.settings import Destination
 from pneumo_monai.spool import Spool
 
@@ -28,9 +30,12 @@ class Delivery:
         Where the documents lie.
     calling_ae_title : str
         How we name ourselves to destinations.
+    audit : Audit or None
+        Where it is entered what went where; None: nowhere.
     """
 
-    def __init__(self, records: Records, spool: Spool, calling_ae_title: str) -> None:
+    def __init__(self, records: Records, spool: Spool, calling_ae_title: str, audit: Audit | None = None) -> None:
+        self._audit = audit or Audit(AuditSettings(), calling_ae_title)
         self._records = records
         self._spool = spool
         self._calling_ae_title = calling_ae_title
@@ -66,7 +71,19 @@ class Delivery:
         except DeliveryError as error:
             self._wait(str(error), *slots)
             raise
-        return not self._waiting(study_instance_uid, revision, peer.name)
+        began = {slot.slot for slot in slots}
+        now = self._records.slots(study_instance_uid, revision, peer.name)
+        sent = [s.form for s in now if s.slot in began and s.state is DeliveryState.DELIVERED and s.form is not None]
+        went = [file for form in sent for file in files[form]]
+        self._audit.delivered(peer.ae_title, peer.host, study_instance_uid, went)
+        return all(slot.state is not DeliveryState.PENDING for slot in now)
+
+    def give_up(self, study_instance_uid: str, revision: int, peer: Destination, why: str) -> None:
+        """Enter in the audit trail that a destination will not get what still waits."""
+        files = self._files(study_instance_uid, revision, peer.name)
+        slots = self._waiting(study_instance_uid, revision, peer.name)
+        left = [file for slot in slots for form in slot.alternatives[:1] for file in files.get(form, ())]
+        self._audit.delivered(peer.ae_title, peer.host, study_instance_uid, left, failure=why)
 
     def _waiting(self, study_instance_uid: str, revision: int, destination: str) -> list[DeliveryRecord]:
         slots = self._records.slots(study_instance_uid, revision, destination)

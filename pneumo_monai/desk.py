@@ -155,6 +155,8 @@ class Desk:
 
     def undeliverable(self, study_instance_uid: str, revision: int, destination: str, why: str) -> None:
         """Enter that what still waits was not taken for as long as it was tried."""
+        if destination in self._peers:
+            self._delivery.give_up(study_instance_uid, revision, self._peers[destination], why)
         for slot in self._records.slots(study_instance_uid, revision, destination):
             self._records.settle(slot, DeliveryState.UNDELIVERABLE, slot.detail or why)
 

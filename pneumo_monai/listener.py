@@ -7,7 +7,8 @@ a decoder or a model does not.
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import sqlalchemy as sa
@@ -38,10 +39,13 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pneumo_monai import statuses
 from pneumo_monai.acceptor import AcceptorServer
 from pneumo_monai.admission import Admission
+from pneumo_monai.audit import Audit
+from pneumo_monai.audit_message import Instance
 from pneumo_monai.connections import is_loopback
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError, Reason, Refused
 from pneumo_monai.ledger import Inbox
+from pneumo_monai.settings import Audit as AuditSettings
 from pneumo_monai.settings import Listener as ListenerSettings
 from pneumo_monai.spool import Identity, Spool, identify
 from pneumo_monai.tls import server_context
@@ -92,6 +96,9 @@ class _OpenStudy:
 
     study_instance_uid: str
     last_film_at: float
+    received: list[Instance] = field(default_factory=list)
+    film: Path = Path()
+    """One of its files, for whose they are."""
 
 
 class ListenerProcess:
@@ -105,6 +112,8 @@ class ListenerProcess:
         Where films are kept.
     inbox : Inbox
         Where they are entered.
+    audit : Audit or None
+        Where it is entered who connected and what came; None: nowhere.
 
     Raises
     ------
@@ -112,7 +121,8 @@ class ListenerProcess:
         A key or certificate of `listener.tls` cannot be used.
     """
 
-    def __init__(self, settings: ListenerSettings, spool: Spool, inbox: Inbox) -> None:
+    def __init__(self, settings: ListenerSettings, spool: Spool, inbox: Inbox, audit: Audit | None = None) -> None:
+        self._audit = audit or Audit(AuditSettings(), settings.ae_title)
         self._settings = settings
         self._spool = spool
         self._inbox = inbox
@@ -142,6 +152,7 @@ class ListenerProcess:
         handlers: list[evt.EventHandlerType] = [
             (evt.EVT_C_ECHO, lambda _: statuses.SUCCESS),
             (evt.EVT_C_STORE, self._on_c_store),
+            (evt.EVT_ACCEPTED, self._on_accepted),
             (evt.EVT_RELEASED, self._on_end),
             (evt.EVT_ABORTED, self._on_end),
             (evt.EVT_CONN_CLOSE, self._on_end),
@@ -190,8 +201,12 @@ class ListenerProcess:
             admission=Admission(self._settings.peers, called),
             limits=self._settings.limits,
             tls=self._tls,
+            on_rejection=self._audit.association,
         )
         return cast("AcceptorServer", server)
+
+    def _on_accepted(self, event: Event) -> None:
+        self._audit.association(_calling_ae_title(event), str(event.assoc.requestor.address))
 
     def _on_c_store(self, event: Event) -> int:
         try:
@@ -214,14 +229,19 @@ class ListenerProcess:
         if current is not None and current.study_instance_uid != study:
             self._close(event.assoc)
         with self._lock:
-            self._open[event.assoc] = _OpenStudy(study, time.monotonic())
+            self._open.setdefault(event.assoc, _OpenStudy(study, 0.0)).last_film_at = time.monotonic()
         path = self._spool.keep_film(identity, encoded)
         try:
             self._inbox.receive(identity, path, _calling_ae_title(event))
         except sa.exc.SQLAlchemyError as error:
             raise OutOfResources(f"the ledger cannot commit ({type(error).__name__})") from error
         with self._lock:
-            self._open[event.assoc] = _OpenStudy(study, time.monotonic())
+            # It may have been closed meanwhile, for silence.
+            open_study = self._open.setdefault(event.assoc, _OpenStudy(study, 0.0))
+            open_study.last_film_at, open_study.film = time.monotonic(), self._spool.path(path)
+            open_study.received.append(
+                Instance(sop_class_uid=identity.sop_class_uid, sop_instance_uid=identity.sop_instance_uid)
+            )
 
     def _on_end(self, event: Event) -> None:
         self._close(event.assoc)
@@ -238,6 +258,10 @@ class ListenerProcess:
             _log.warning("the ledger did not take study %s (%s), it is asked again", study.study_instance_uid, what)
             with self._lock:
                 self._unclosed.add(study.study_instance_uid)
+        if study.received:
+            peer = association.requestor
+            title, address = str(peer.ae_title).strip(), str(peer.address)
+            self._audit.received(title, address, study.study_instance_uid, study.received, study.film)
 
     def _close_silent_studies(self) -> None:
         while not self._stopping.wait(self._settings.study_silence / 8):

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pneumo_monai.connections import Section, is_loopback
 from pneumo_monai.errors import ConfigurationError
 
-__all__ = ["WEEKDAYS", "Alarms", "Web"]
+__all__ = ["WEEKDAYS", "Alarms", "Audit", "Web"]
 
 _SHORTEST_TOKEN = 16
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
@@ -44,6 +44,12 @@ def _address(url: SecretStr) -> SecretStr:
     if not re.fullmatch(r"https?://[^\s/]+\S*", url.get_secret_value()):
         raise ValueError("write an address that begins with http:// or https://")
     return url
+
+
+def _server(value: str) -> str:
+    if not re.fullmatch(r"(udp|tcp)://[^\s/:@]+:[1-9]\d{0,4}|(udp|tcp)://\[[0-9a-fA-F:]+\]:[1-9]\d{0,4}", value):
+        raise ValueError("write udp://host:514 or tcp://host:601")
+    return value
 
 
 class Web(Section):
@@ -109,3 +115,13 @@ class Alarms(Section):
         """Begin and end of the hours, minutes since midnight."""
         begin, end = (int(time[:2]) * 60 + int(time[3:]) for time in self.hours.split("-"))
         return begin, end
+
+
+class Audit(Section):
+    """Where the audit trail goes."""
+
+    file: Path | None = Field(default=None, description="File that records are appended to, one a line.")
+    fsync: bool = Field(default=True, description="Whether each record is on the disk before the work goes on.")
+    syslog: Annotated[str, AfterValidator(_server)] | None = Field(
+        default=None, description="Server that gets them too."
+    )

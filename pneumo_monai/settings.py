@@ -12,11 +12,12 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pneumo_monai.errors import ConfigurationError
-from pneumo_monai.monitoring import Alarms, Web
+from pneumo_monai.monitoring import Alarms, Audit, Web
 from pneumo_monai.sections import Destination, IntendedUse, Ledger, Listener, Model, Report
 
 __all__ = [
     "Alarms",
+    "Audit",
     "Destination",
     "IntendedUse",
     "Ledger",
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     destinations: tuple[Destination, ...] = ()
     web: Web = Web()
     alarms: Alarms = Alarms()
+    audit: Audit = Audit()
     model: Model = Model()
     intended_use: IntendedUse = IntendedUse()
     report: Report = Report()

@@ -3,6 +3,7 @@
 import logging
 import threading
 
+from pneumo_monai.audit import Audit
 from pneumo_monai.bundle import PACKAGED, Bundle
 from pneumo_monai.errors import Broken
 from pneumo_monai.notify import notify_ready
@@ -14,7 +15,7 @@ __all__ = ["run_worker"]
 _log = logging.getLogger(__name__)
 
 
-def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
+def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: Audit | None = None) -> None:
     """Load the model, start the graph and take up work until `stop` is set; then finish what is in flight.
 
     Parameters
@@ -25,6 +26,8 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
         Stable name of this worker among its peers, see `pneumo_monai.ledger.run_workflows`.
     stop : threading.Event
         Set by whoever wants the worker to end.
+    audit : Audit or None
+        Where it is entered what went where; None: nowhere.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event) -> None:
         records=records,
         spool=spool,
         destinations=settings.destinations,
-        delivery=Delivery(records, spool, settings.listener.ae_title),
+        delivery=Delivery(records, spool, settings.listener.ae_title, audit),
         reporting=reporting,
         reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
         read=graph.read,

@@ -40,7 +40,6 @@ def check_port(section: str, host: str, port: int) -> Check:
             # What a service that just ended left waiting is no holder.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-            probe.listen(1)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return _held(name, section, where, port)

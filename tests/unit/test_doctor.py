@@ -88,7 +88,7 @@ def test_a_port_is_free_ours_or_somebody_elses(tmp_path: Path):
     config.write_text(yaml.safe_dump({"data_dir": str(tmp_path / "data"), "listener": {"port": port}}))
     ours = subprocess.Popen([sys.executable, "-m", "pneumo_monai", "listener", "--config", str(config)], cwd=ROOT)
     try:
-        wait_until("the listener listens", lambda: "held" in check_port("listener", "127.0.0.1", port).found)
+        wait_until("the listener listens", lambda: "held" in check_port("listener", "127.0.0.1", port).found, 180)
         assert check_port("listener", "127.0.0.1", port).verdict is Verdict.OK
     finally:
         ours.terminate()
