@@ -121,7 +121,7 @@ SCENES: tuple[Scene, ...] = (
     Scene(kind=Kind.REFUSAL, is_varied=True),
     Scene(kind=Kind.REFUSAL, films=len(_REASONS)),
     Scene(kind=Kind.RETRACTION, revision=2, is_varied=True),
-    Scene(kind=Kind.RETRACTION, revision=2, states_all=False),
+    Scene(kind=Kind.RETRACTION, revision=2, states_all=False, films=2),
     Scene(kind=Kind.RETRACTION, revision=2, cause=RetractionCause.QUALITY),
 )
 

@@ -120,8 +120,8 @@ def _count(form: Form, kind: Kind) -> str:
         return len(instances(scene).get(form, ()))
 
     counts = {scene.films: count(scene) for scene in SCENES if scene.kind is kind}
-    one = counts.get(1, 0)
-    return f"{one} a film" if one and counts.get(2) == 2 * one else str(one or "-")
+    one, films = counts[1], max(counts)
+    return f"{one} a film" if one and counts[films] == films * one > one else str(one or "-")
 
 
 def read_table() -> str:
