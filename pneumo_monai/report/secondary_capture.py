@@ -18,6 +18,7 @@ from pydicom.uid import (
 from pneumo_monai.attributes import text
 from pneumo_monai.equipment import MANUFACTURER, MODEL_NAME, SOFTWARE_VERSION
 from pneumo_monai.errors import Refused
+from pneumo_monai.findings import StudyFindings
 from pneumo_monai.forms import Form
 from pneumo_monai.report.form_codes import SOURCE_IMAGE, SPATIAL_RESAMPLING
 from pneumo_monai.report.instance import begin_instance, place_series, stated_code, stated_codes
@@ -27,7 +28,8 @@ from pneumo_monai.report.result import Result
 
 __all__ = ["build_secondary_captures"]
 
-_DERIVATION = "Resampled to RGB; banner, heat map, outline of the finding and assessment burned in. Not for diagnosis."
+_WITH_REGION = "Resampled to RGB; banner, heat map, outline of the finding and assessment burned in. Not for diagnosis."
+_WITHOUT_REGION = "Resampled to RGB; banner and what the result says burned in. Not for diagnosis."
 
 _LOSSY: Mapping[UID, str] = MappingProxyType(
     {
@@ -70,7 +72,7 @@ def _build(result: Result, uid: str, reference: Dataset | None) -> Dataset:
     instance.SecondaryCaptureDeviceManufacturer = MANUFACTURER
     instance.SecondaryCaptureDeviceManufacturerModelName = MODEL_NAME
     instance.SecondaryCaptureDeviceSoftwareVersions = SOFTWARE_VERSION
-    _derive(reference, instance)
+    _derive(reference, instance, description=_WITH_REGION if _is_present(result, uid) else _WITHOUT_REGION)
     _hand_on_loss(film, instance)
     _draw(np.asarray(draw_result(result, uid)), instance)
     stamp(instance, result, Form.SECONDARY_CAPTURE)
@@ -78,10 +80,15 @@ def _build(result: Result, uid: str, reference: Dataset | None) -> Dataset:
     return instance
 
 
-def _derive(reference: Dataset | None, instance: Dataset) -> None:
+def _is_present(result: Result, uid: str) -> bool:
+    outcome = result.outcome
+    return isinstance(outcome, StudyFindings) and any(f.present for f in outcome.films if f.sop_instance_uid == uid)
+
+
+def _derive(reference: Dataset | None, instance: Dataset, *, description: str) -> None:
     """Say what it was made from and how (General Image, C.7.6.1)."""
     instance.ImageType = ["DERIVED", "SECONDARY"]
-    instance.DerivationDescription = _DERIVATION
+    instance.DerivationDescription = description
     instance.DerivationCodeSequence = [CodedConcept.from_code(SPATIAL_RESAMPLING)]
     if reference is not None:
         source = Dataset()

@@ -171,3 +171,12 @@ def test_a_picture_of_what_cannot_be_referred_to_names_no_source():
     film = make_film(SOPClassUID=None)
     (picture,) = build_secondary_captures(result_of("refused", film))
     assert "SourceImageSequence" not in picture
+
+
+def test_what_is_burned_in_is_what_is_said_to_be():
+    film = make_film()
+    for probability, named in ((0.8, True), (0.1, False)):
+        (picture,) = build_secondary_captures(
+            result_on([film], find_on([film], [probability]), pictures=pictures_of(film))
+        )
+        assert ("heat map" in picture.DerivationDescription) is named
