@@ -9,7 +9,9 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from pneumo_monai.overview import StudyOverview
+from pneumo_monai.report.text import as_text
 from pneumo_monai.sender import send_files
+from pneumo_monai.settings import Destination
 from pneumo_monai.spool import identify
 from tests.peers import Orthanc, Service, dcmsend, wait_until, write
 from tests.shared import manifest, shared_folder
@@ -67,13 +69,19 @@ def test_a_film_gives_exactly_one_report(name: str, answered: dict[str, StudyOve
 
 
 @pytest.mark.parametrize("name", [name for name in of("refuse") if name not in NO_C_STORE])
-def test_what_is_no_frontal_chest_gives_none_and_a_reason(
+def test_what_is_no_frontal_chest_gives_a_reason_and_no_finding(
     name: str, answered: dict[str, StudyOverview], orthanc: Orthanc
 ) -> None:
     study = answered[name]
     assert study.state == "refused"
     assert all(film.reason and film.detail for film in study.films)
-    assert not orthanc.reports(study.study_instance_uid)
+    # What a radiologist waits for is answered all the same, "not analysed, because"; what was misrouted is not.
+    if any(film.reason in Destination.model_fields["not_analysed"].default for film in study.films):
+        uid = study.study_instance_uid
+        (report,) = wait_until("the refusal is delivered", lambda: orthanc.reports(uid))
+        assert "Not analysed, because" in as_text(report)
+    else:
+        assert not orthanc.reports(study.study_instance_uid)
 
 
 @pytest.mark.parametrize("name", of("charset"))

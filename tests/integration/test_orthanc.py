@@ -10,7 +10,6 @@ from pathlib import Path
 import highdicom as hd
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 from pynetdicom import AE
 from pynetdicom.sop_class import ComputedRadiographyImageStorage
@@ -39,8 +38,8 @@ def test_a_film_becomes_one_report_with_a_finding(service: Service, orthanc: Ort
     report = hd.sr.Comprehensive3DSR.from_dataset(stored)
     (group,) = report.content.get_planar_roi_measurement_groups()
     (probability,) = group.get_measurements(hd.sr.CodedConcept("122157", "DCM", "Probability"))
-    assert 0.0 <= probability.value <= 1.0
-    assert probability.unit == codes.UCUM.NoUnits
+    assert 0.0 <= probability.value <= 100.0
+    assert probability.unit.value == "%"
     assert group.finding_type.value == "233604007"
     (assessment,) = [
         item.value.value
