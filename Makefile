@@ -54,7 +54,7 @@ map:
 	app_package/image/build $(IMAGE) $(LOCK)
 
 map-test: install
-	PNEUMO_MONAI_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/map
+	PNEUMO_MONAI_IMAGE=$(IMAGE) $(BIN)/python -m pytest -m map tests/map
 
 map-stage: install wheel
 	rm -rf build/map

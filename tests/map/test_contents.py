@@ -3,8 +3,12 @@
 import json
 from collections.abc import Callable
 
+import pytest
+
 from tests.map.containers import Image
 from tests.maps import ROOT
+
+pytestmark = pytest.mark.map
 
 LIMIT = 2_000_000_000
 """Bytes of a CPU image, unpacked."""

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from pydicom import dcmread
 
 from tests.map.containers import Image
 from tests.maps import problems
 from tests.peers import COMPREHENSIVE_3D_SR, wait_until
+
+pytestmark = pytest.mark.map
 
 
 def test_a_folder_of_films_gives_reports(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from pydicom import dcmread
 from pydicom.uid import generate_uid
@@ -19,6 +20,8 @@ from pneumo_monai.demo.phantoms import write_phantoms
 from pneumo_monai.sending import send_all
 from tests.map.containers import Image, Running
 from tests.peers import free_port, wait_until
+
+pytestmark = pytest.mark.map
 
 
 def ask(port: int, path: str) -> tuple[int, Any]:
