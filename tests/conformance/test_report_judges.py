@@ -15,7 +15,7 @@ from pydicom.uid import (
 )
 
 from pneumo_monai.errors import Reason
-from pneumo_monai.findings import RetractionCause, View
+from pneumo_monai.findings import Outcome, RetractionCause, View
 from pneumo_monai.forms import Form
 from pneumo_monai.report import codes
 from pneumo_monai.report.encode import encode
@@ -24,7 +24,7 @@ from tests.conformance.judges import dciodvfy, errors, sr_validator
 from tests.films import CR, DX, SC, make_film, make_item
 from tests.names import NAMES
 from tests.reports import find_on, refuse, report_of, report_on, result_on, retract
-from tests.shared import SHARED
+from tests.shared import SHARED, manifest
 
 
 def _two_films() -> Dataset:
@@ -157,6 +157,19 @@ OF_FORMS: Mapping[str, tuple[Form, Callable[[], Dataset]]] = {
     for form in SR_FORMS
 }
 
+OF_HEADERS: Mapping[str, tuple[Form, Callable[[], Dataset]]] = {
+    f"{name}, {form}": (form, lambda header=header, form=form: report_of(result_on([make_film(**header)]), form))
+    for name, header in {
+        **HEADERS,
+        **{
+            f"name in {script}": {"SpecificCharacterSet": terms, "PatientName": name}
+            for script, (terms, name) in NAMES.items()
+            if script not in NOT_JUDGED
+        },
+    }.items()
+    for form in (Form.SR_COMPREHENSIVE, Form.SR_TEXT)
+}
+
 REPORTS: Mapping[str, Callable[[], Dataset]] = {
     **{name: make for name, (_, make) in OF_FORMS.items()},
     "present": lambda: report_on(make_film(), probabilities=[0.9]),
@@ -174,6 +187,7 @@ REPORTS: Mapping[str, Callable[[], Dataset]] = {
         for name, sop_class in (("CR", CR), ("DX", DX), ("SC", SC))
     },
     **{name: lambda header=header: report_on(make_film(**header)) for name, header in HEADERS.items()},
+    **{name: make for name, (_, make) in OF_HEADERS.items()},
     **{
         f"name in {script}": lambda terms=terms, name=name: report_on(
             make_film(SpecificCharacterSet=terms, PatientName=name)
@@ -203,9 +217,31 @@ def _on_shared(file: str, name_of: str | None = None) -> Dataset:
     return report_on(film)
 
 
+NO_HEADER = {"html-page.dcm", "nested-sequence.dcm", "panoramic-modality-lut.dcm"}
+"""What of the manifest has no header that a report could be made of, or UIDs that are none: it is not received."""
+
+SHARED_OF_FORMS: Mapping[str, tuple[Form, Callable[[], Dataset]]] = {
+    f"{file}, {kind}, {form}": (form, lambda file=file, make=make, form=form: _of_shared(file, make, form))
+    for form in SR_FORMS
+    for kind, make, files_of_kind in (
+        ("found", find_on, [f"{name}.dcm" for name in SHARED_FILMS]),
+        ("refused", refuse, [row["file"] for row in manifest()]),
+        ("withdrawn", retract, [row["file"] for row in manifest()]),
+    )
+    for file in files_of_kind
+    if file not in NO_HEADER
+}
+
+
+def _of_shared(file: str, make: Callable[[list[Dataset]], Outcome], form: Form) -> Dataset:
+    film = dcmread(SHARED / "dicom" / file)
+    return report_of(result_on([film], make([film])), form)
+
+
 SHARED_REPORTS: Mapping[str, Callable[[], Dataset]] = {
-    **{file: lambda file=file: _on_shared(file) for file in SHARED_FILMS},
     **{f"named in {name}": lambda name=name: _on_shared("rsna-original", name) for name in SHARED_NAMES},
+    **{file: lambda file=file: _on_shared(file) for file in SHARED_FILMS},
+    **{name: make for name, (_, make) in SHARED_OF_FORMS.items()},
 }
 
 
@@ -269,7 +305,10 @@ def _file(files: Mapping[str, Path], name: str) -> Path:
 
 
 def _form(name: str) -> Form:
-    return OF_FORMS[name][0] if name in OF_FORMS else Form.SR_COMPREHENSIVE_3D
+    for known in (OF_FORMS, OF_HEADERS, SHARED_OF_FORMS):
+        if name in known:
+            return known[name][0]
+    return Form.SR_COMPREHENSIVE_3D
 
 
 @pytest.mark.parametrize("name", _cases([*REPORTS, *SHARED_REPORTS]))
