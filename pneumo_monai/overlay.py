@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pneumo_monai.findings import FilmFinding, OperatingPoint
-from pneumo_monai.report.wording import RESEARCH_USE
+from pneumo_monai.report.wording import RESEARCH_USE, in_percent, shown_percentage, shown_threshold
 
 __all__ = ["draw_finding", "key_of_tint", "spread", "tinted"]
 
@@ -76,9 +76,11 @@ def draw_finding(film: NDArray[np.float32], finding: FilmFinding, operating_poin
     canvas.paste(picture, (0, _BANNER))
     pen = ImageDraw.Draw(canvas)
     assessment = "present" if finding.present else "absent"
+    shown = shown_percentage(finding.probability, threshold=operating_point.threshold, present=finding.present)
+    threshold = shown_threshold(operating_point.threshold, shown, present=finding.present)
     lines = (
-        (22, (255, 255, 255), f"Pneumonia {assessment}, probability {finding.probability:.4f} ({finding.view})"),
-        (15, (190, 190, 190), f"{operating_point.name}: present at {operating_point.threshold:.4f} or more"),
+        (22, (255, 255, 255), f"Pneumonia {assessment}, probability {in_percent(shown)} ({finding.view})"),
+        (15, (190, 190, 190), f"{operating_point.name}: present at {in_percent(threshold)} or more"),
         (15, (255, 200, 90), f"{RESEARCH_USE} Amber: where the network found support, the more, the stronger."),
     )
     y = 8

@@ -68,11 +68,6 @@ class Kind(Enum):
     REFUSAL = "not analysed"
     RETRACTION = "withdrawn"
 
-    @property
-    def is_finding(self) -> bool:
-        """Whether a film was read."""
-        return self in {Kind.POSITIVE, Kind.NEGATIVE}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:

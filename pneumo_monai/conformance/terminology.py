@@ -13,7 +13,7 @@ from pneumo_monai.conformance.observed import as_code
 from pneumo_monai.conformance.samples import SCENES, instances, variations
 from pneumo_monai.forms import Form
 
-__all__ = ["CodeUse", "CodingScheme", "coding_schemes", "private_coding_schemes", "uses_of_codes"]
+__all__ = ["CodeUse", "CodingScheme", "private_coding_schemes", "uses_of_codes"]
 
 
 @dataclass(kw_only=True)
@@ -59,11 +59,6 @@ def uses_of_codes() -> tuple[CodeUse, ...]:
                         use.attributes.setdefault(attribute)
                         use.forms.setdefault(form)
     return tuple(uses[key] for key in sorted(uses))
-
-
-def coding_schemes() -> tuple[str, ...]:
-    """Return the designators of all schemes that are written."""
-    return tuple(dict.fromkeys(use.code.scheme_designator for use in uses_of_codes()))
 
 
 @cache

@@ -82,7 +82,7 @@ IMAGING_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")  # row 4, CID 
 IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")  # row 6
 QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")  # row 12
 IMPRESSION = Code("121073", "DCM", "Impression")  # row 14, free text
-COMMENT = Code("121106", "DCM", "Comment")  # row 14, free text; in a TID 1410 group an evaluation, free text
+COMMENT = Code("121106", "DCM", "Comment")  # row 14, free text; in a TID 1410 or 1501 group an evaluation, free text
 
 # TID 1204 Language of Content Item and Descendants
 LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")  # row 1
@@ -130,7 +130,7 @@ ALGORITHM_NAME = Code("111001", "DCM", "Algorithm Name")  # row 1
 ALGORITHM_VERSION = Code("111003", "DCM", "Algorithm Version")  # row 2
 ALGORITHM_PARAMETERS = Code("111002", "DCM", "Algorithm Parameters")  # row 3
 
-# TID 4015 and 4016 name it, CID 6042 Status of Results; under TID 1500 row 13 and in a TID 1410 group an evaluation
+# TID 4015 and 4016 name it, CID 6042 Status of Results; under TID 1500 row 13 and in a TID 1501 group an evaluation
 SUMMARY_OF_ANALYSES = Code("111065", "DCM", "Summary of Analyses")
 NOT_ATTEMPTED = Code("111225", "DCM", "Not Attempted")  # no film was read
 FAILED = Code("111224", "DCM", "Failed")  # films were read, and what was said of them does not hold

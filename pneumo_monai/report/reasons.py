@@ -32,7 +32,7 @@ CLAUSES: Mapping[Reason, str] = MappingProxyType(
         Reason.RETRACTED: "its former result was withdrawn",
     }
 )
-"""Reason to what follows "not analysed, because": at most 50 characters of ASCII, for viewers show it as a label."""
+"""Reason to what follows "not analysed, because": ASCII, and short enough for a Code Meaning (Long String)."""
 
 CAUSES: Mapping[RetractionCause, str] = MappingProxyType(
     {
