@@ -26,6 +26,7 @@ __all__ = [
     "Reason",
     "Refused",
     "Retryable",
+    "is_retryable",
 ]
 
 
@@ -81,6 +82,11 @@ class Refused(PneumoMonaiError):
 
 class Retryable(PneumoMonaiError):
     """The same thing may succeed later."""
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Whether the same thing may succeed later."""
+    return isinstance(error, Retryable)
 
 
 class DeliveryError(Retryable):

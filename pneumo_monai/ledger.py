@@ -14,6 +14,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -26,9 +27,10 @@ from dbos import (
     WorkflowSerializationFormat,
 )
 
-from pneumo_monai.errors import Retryable
+from pneumo_monai.entries import FilmState
+from pneumo_monai.errors import is_retryable
 from pneumo_monai.findings import RetractionCause
-from pneumo_monai.logs import without_text
+from pneumo_monai.logs import name_of, own_text_alone, without_text
 from pneumo_monai.records import Records
 from pneumo_monai.spool import Identity
 from pneumo_monai.tables import connect
@@ -105,9 +107,9 @@ class Inbox:
         return self.records.receive(identity, path, calling_ae_title)
 
     def close_study(self, study_instance_uid: str) -> None:
-        """Ask for a report on what was received of a study so far; a repeat is a no-op."""
+        """Ask for a report on what was received of a study so far; where all has its answer, that is a no-op."""
         films = self.records.films(study_instance_uid)
-        if not films:
+        if all(film.state is not FilmState.IN_PROGRESS for film in films):
             return
         newest = max(round(film.received_at * 1e6) for film in films)
         # The same films give the same id: asking twice is asking once.
@@ -175,8 +177,7 @@ class Work(Protocol):
         """Enter that what still waits was not taken for as long as it was tried."""
 
 
-def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, Retryable | OSError | sa.exc.DBAPIError)
+_step = partial(own_text_alone, OSError, sa.exc.DBAPIError)  # DBOS keeps in the ledger what leaves a step
 
 
 Ask = Callable[[str, int, str, int], None]
@@ -192,14 +193,16 @@ def _define_delivery(work: Work) -> Ask:
         interval_seconds=RETRY_SECONDS,
         backoff_rate=1.0,
         max_attempts=DELIVERY_ATTEMPTS,
-        should_retry=_is_retryable,
+        should_retry=is_retryable,
     )
     def deliver(study: str, revision: int, destination: str) -> bool:
-        return work.deliver(study, revision, destination)
+        with _step():
+            return work.deliver(study, revision, destination)
 
     @DBOS.step(name="undeliverable", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS)
     def undeliverable(study: str, revision: int, destination: str, why: str) -> None:
-        work.undeliverable(study, revision, destination, why)
+        with _step():
+            work.undeliverable(study, revision, destination, why)
 
     @DBOS.workflow(name="deliver_report", serialization_type=WorkflowSerializationFormat.PORTABLE)
     def deliver_report(study: str, revision: int, destination: str, attempt: int) -> None:
@@ -207,7 +210,7 @@ def _define_delivery(work: Work) -> Ask:
             if deliver(study, revision, destination):
                 return
         except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
-            why = type(error).__name__
+            why = name_of(error)
         else:
             why = "it was not taken for a day"
             if attempt + 1 < _REFUSED_ATTEMPTS:
@@ -229,20 +232,22 @@ def _define_delivery(work: Work) -> Ask:
 def _define_reading(work: Work, ask: Ask) -> None:
     """Register what reads a study, for the first time or again."""
 
-    @DBOS.step(name="analyse", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS, should_retry=_is_retryable)
+    @DBOS.step(name="analyse", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS, should_retry=is_retryable)
     def analyse(study: str, again: bool) -> tuple[int, list[str]] | None:
-        return work.analyse(study, again=again)
+        with _step():
+            return work.analyse(study, again=again)
 
     @DBOS.step(name="give_up", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS)
     def give_up(study: str, why: str) -> None:
-        work.give_up(study, why)
+        with _step():
+            work.give_up(study, why)
 
     def read(study: str, *, again: bool) -> None:
         try:
             waiting = analyse(study, again)
         except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
-            _log.error("study %s cannot be analysed", study, exc_info=without_text(error))
-            give_up(study, type(error).__name__)
+            _log.error("study %s cannot be analysed: %s", study, name_of(error), exc_info=without_text(error))
+            give_up(study, name_of(error))
             return
         _ask_for_all(ask, study, waiting)
 
@@ -258,16 +263,18 @@ def _define_reading(work: Work, ask: Ask) -> None:
 def _define_retraction(work: Work, ask: Ask) -> None:
     """Register what withdraws a result."""
 
-    @DBOS.step(name="retract", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS, should_retry=_is_retryable)
+    @DBOS.step(name="retract", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS, should_retry=is_retryable)
     def retract(study: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
-        return work.retract(study, revision, cause, why)
+        with _step():
+            return work.retract(study, revision, cause, why)
 
     @DBOS.workflow(name="retract_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
     def retract_study(study: str, revision: int, cause: str, why: str) -> None:
         try:
             waiting = retract(study, revision, cause, why)
         except Exception as error:  # noqa: BLE001 - nothing else can be done about it here
-            _log.error("the result of study %s cannot be retracted", study, exc_info=without_text(error))
+            what = name_of(error)
+            _log.error("the result of study %s cannot be retracted: %s", study, what, exc_info=without_text(error))
             return
         _ask_for_all(ask, study, waiting)
 
