@@ -23,36 +23,11 @@ from pneumo_monai.findings import RetractionCause
 from pneumo_monai.forms import Form
 from pneumo_monai.ledger import Inbox, prepare
 from pneumo_monai.spool import Identity
-from tests.peers import free_port, need, wait_until
+from tests.peers import PostgreSql, wait_until
 
 pytestmark = pytest.mark.integration
 
 WORKER = Path(__file__).with_name("worker_process.py")
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a PostgreSQL server of the test's own and return the URL of an empty database."""
-    need("pg_lsclusters", "postgresql")
-    (binaries,) = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
-    folder, port = tmp_path_factory.mktemp("postgres"), free_port()
-    # PostgreSQL refuses to run as root: the data belongs to the user that the package made for it.
-    prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if prefix:
-        for parent in (folder, *list(folder.parents)[:2]):
-            parent.chmod(0o755)
-        folder.chmod(0o777)
-    data = str(folder / "data")
-    subprocess.run(
-        [*prefix, binaries / "initdb", "-D", data, "-A", "trust", "-U", "test"], check=True, capture_output=True
-    )
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    control = [*prefix, str(binaries / "pg_ctl"), "-D", data, "-w"]
-    subprocess.run([*control, "-o", options, "-l", str(folder / "log"), "start"], check=True, capture_output=True)
-    try:
-        yield f"postgresql://test@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -60,7 +35,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a ledger on either database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    return str(request.getfixturevalue("postgres"))
+    server: PostgreSql = request.getfixturevalue("postgres")
+    return server.database()
 
 
 @pytest.fixture
