@@ -14,7 +14,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol
 
 import sqlalchemy as sa
 from dbos import (
@@ -44,6 +44,7 @@ __all__ = [
     "run_workflows",
 ]
 
+P = ParamSpec("P")
 _log = logging.getLogger(__name__)
 
 _APPLICATION = "pneumo-monai"
@@ -109,9 +110,10 @@ class Inbox:
         films = self.records.films(study_instance_uid)
         if not films:
             return
-        newest = max(round(film.received_at * 1e6) for film in films)
-        # The same films give the same id: asking twice is asking once.
-        self._ask("report_study", study_instance_uid, f"{len(films)}:{newest}", study_instance_uid)
+        # The same films give the same id: asking twice is asking once. All of them: the clock may be set back.
+        received = ",".join(f"{film.id}:{film.received_at:.6f}" for film in films)
+        which = uuid.uuid5(uuid.NAMESPACE_OID, received).hex
+        self._ask("report_study", study_instance_uid, which, study_instance_uid)
 
     def reread(self, study_instance_uid: str) -> None:
         """Ask for the films of a study to be opened again, and for a revision if that gives something new."""
@@ -175,6 +177,11 @@ class Work(Protocol):
         """Enter that what still waits was not taken for as long as it was tried."""
 
 
+def _workflow(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    # However often a worker dies, nothing rests "in progress": a film that ends workers is quarantined.
+    return DBOS.workflow(name=name, serialization_type=WorkflowSerializationFormat.PORTABLE, max_recovery_attempts=None)
+
+
 def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, Retryable | OSError | sa.exc.DBAPIError)
 
@@ -201,7 +208,7 @@ def _define_delivery(work: Work) -> Ask:
     def undeliverable(study: str, revision: int, destination: str, why: str) -> None:
         work.undeliverable(study, revision, destination, why)
 
-    @DBOS.workflow(name="deliver_report", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @_workflow("deliver_report")
     def deliver_report(study: str, revision: int, destination: str, attempt: int) -> None:
         try:
             if deliver(study, revision, destination):
@@ -246,11 +253,11 @@ def _define_reading(work: Work, ask: Ask) -> None:
             return
         _ask_for_all(ask, study, waiting)
 
-    @DBOS.workflow(name="report_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @_workflow("report_study")
     def report_study(study: str) -> None:
         read(study, again=False)
 
-    @DBOS.workflow(name="reread_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @_workflow("reread_study")
     def reread_study(study: str) -> None:
         read(study, again=True)
 
@@ -262,7 +269,7 @@ def _define_retraction(work: Work, ask: Ask) -> None:
     def retract(study: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
         return work.retract(study, revision, cause, why)
 
-    @DBOS.workflow(name="retract_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @_workflow("retract_study")
     def retract_study(study: str, revision: int, cause: str, why: str) -> None:
         try:
             waiting = retract(study, revision, cause, why)
