@@ -1,4 +1,4 @@
-"""``python -m benchmarks.end_to_end``: from C-STORE to the result stored in Orthanc: throughput, latency, and who worked."""
+"""``python -m benchmarks.end_to_end``: from C-STORE to the result stored in Orthanc, and who worked on it."""
 
 import json
 import statistics

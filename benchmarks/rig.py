@@ -88,7 +88,7 @@ class Rig:
                 rows = connection.execute(query.where(DELIVERIES.c.state == DeliveryState.DELIVERED)).all()
         finally:
             engine.dispose()
-        return {study: moment for study, moment in rows}
+        return dict(tuple(row) for row in rows)
 
     def wait_for(self, count: int, seconds: float) -> None:
         """Wait until so many results were delivered; looks seldom, for it takes time from what is measured."""
@@ -144,7 +144,11 @@ def rig(folder: Path) -> Iterator[Rig]:
 def machine() -> Mapping[str, object]:
     """Return what a reader must know of where it ran."""
     model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         "unknown",
     )
     return {"processor": model, "cores": len(os.sched_getaffinity(0)), "load": [round(x, 2) for x in os.getloadavg()]}
