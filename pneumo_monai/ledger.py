@@ -8,31 +8,43 @@ A listener enters what it received and asks for a study to be reported (`Inbox`)
     Inbox.receive ▸ films         Inbox.close_study ▸ report_study  ▸ (analyse) ▸ deliver_report, one a destination
                                   Inbox.reread      ▸ reread_study  ▸ (analyse) ▸ the same
                                   Inbox.retract     ▸ retract_study ▸ (retract) ▸ the same
+                                  Inbox.try_again                               ▸ deliver_report
 """
 
 import logging
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
-from pneumo_monai.delivering import Ask, Errand, define_delivery, is_retryable, register_delivery_queues
+from pneumo_monai.attempts import Attempts
+from pneumo_monai.delivering import Ask, Carrier, Dispatch, define_delivery, is_retryable, register_delivery_queues
+from pneumo_monai.entries import Errand
 from pneumo_monai.findings import RetractionCause
 from pneumo_monai.logs import without_text
+from pneumo_monai.priority import Priority
 from pneumo_monai.records import Records
+from pneumo_monai.sections import Delivery
 from pneumo_monai.spool import Identity
 from pneumo_monai.tables import connect
-from pneumo_monai.workflows import APPLICATION, POLLING_SECONDS, STEP_ATTEMPTS, STUDIES, VERSION, workflow_id
+from pneumo_monai.workflows import APPLICATION, POLLING_SECONDS, STEP_ATTEMPTS, VERSION, study_queue, workflow_id
 
 __all__ = ["Inbox", "Work", "prepare", "run_workflows"]
 
 _log = logging.getLogger(__name__)
 
-_STUDIES_AT_ONCE = 4
-"""Studies one worker has in its graph: enough that decoding one overlaps with reading another."""
+_STUDIES_AT_ONCE = {Priority.STAT: 4, Priority.ROUTINE: 4, Priority.LOW: 1}
+"""Studies one worker has in its graph: enough that decoding one overlaps with reading another.
+
+Each priority has places of its own. In a queue with a partition for each study, which lets its revisions be made one
+after the other, DBOS draws the next studies by lot: a priority there orders the work on one study alone."""
+
+_CLOCK_SECONDS = 30.0
+"""How often it is looked whether the clock was set back."""
 
 
 def prepare(url: str) -> sa.Engine:
@@ -53,13 +65,13 @@ class Inbox:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.records = Records(engine)
-        self._client = DBOSClient(
-            system_database_engine=engine, application_name=APPLICATION, serializer=DBOSPortableJSONSerializer()
-        )
+        self._client = _client(engine)
 
-    def receive(self, identity: Identity, path: str, calling_ae_title: str) -> bool:
+    def receive(
+        self, identity: Identity, path: str, calling_ae_title: str, priority: Priority = Priority.ROUTINE
+    ) -> bool:
         """Commit a received object; False when the very same one was there already."""
-        return self.records.receive(identity, path, calling_ae_title)
+        return self.records.receive(identity, path, calling_ae_title, priority)
 
     def close_study(self, study_instance_uid: str) -> None:
         """Ask for a report on what was received of a study so far; a repeat is a no-op."""
@@ -79,11 +91,19 @@ class Inbox:
         arguments = (study_instance_uid, revision, str(cause), why)
         self._ask("retract_study", study_instance_uid, uuid.uuid4().hex, *arguments)
 
+    def try_again(self, errands: Sequence[Errand]) -> None:
+        """Let what was given up wait again, count its age from now, and ask for an attempt at once."""
+        attempts = Attempts(self.records.engine)
+        for errand in errands:
+            self.records.revive(errand)
+            attempts.begin_again(errand)
+        Dispatch(self._client, self.records).hasten(errands)
+
     def _ask(self, workflow: str, study_instance_uid: str, which: str, *arguments: Any) -> None:
         self._client.enqueue(
             {
                 "workflow_name": workflow,
-                "queue_name": STUDIES,
+                "queue_name": study_queue(self.records.priority(study_instance_uid)),
                 "workflow_id": workflow_id(workflow, study_instance_uid, which),
                 # One partition a study: its revisions are made one after the other.
                 "queue_partition_key": study_instance_uid,
@@ -105,7 +125,7 @@ class Inbox:
         self._client.destroy()
 
 
-class Work(Errand, Protocol):
+class Work(Carrier, Protocol):
     """What the workflows make durable. Each call may be repeated after a crash and must then change nothing more."""
 
     destinations: Sequence[str]
@@ -122,8 +142,11 @@ class Work(Errand, Protocol):
     def retract(self, study_instance_uid: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
         """Withdraw a study's result unless it was since `revision`, and return what waits, as `analyse` does."""
 
-    def waiting(self) -> list[tuple[str, int, str]]:
-        """Return study, revision and destination of all that waits."""
+    def waiting(self) -> list[Errand]:
+        """Return all that waits."""
+
+    def priority(self, study_instance_uid: str) -> Priority:
+        """Return the priority of a study; it never changes."""
 
 
 def _define_reading(work: Work, ask: Ask) -> None:
@@ -144,7 +167,7 @@ def _define_reading(work: Work, ask: Ask) -> None:
             _log.error("study %s cannot be analysed", study, exc_info=without_text(error))
             give_up(study, type(error).__name__)
             return
-        _ask_for_all(ask, study, waiting)
+        _ask_for_all(ask, work.priority(study), study, waiting)
 
     @DBOS.workflow(name="report_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
     def report_study(study: str) -> None:
@@ -169,18 +192,28 @@ def _define_retraction(work: Work, ask: Ask) -> None:
         except Exception as error:  # noqa: BLE001 - nothing else can be done about it here
             _log.error("the result of study %s cannot be retracted", study, exc_info=without_text(error))
             return
-        _ask_for_all(ask, study, waiting)
+        _ask_for_all(ask, work.priority(study), study, waiting)
 
 
-def _ask_for_all(ask: Ask, study: str, waiting: tuple[int, list[str]] | None) -> None:
+def _ask_for_all(ask: Ask, priority: Priority, study: str, waiting: tuple[int, list[str]] | None) -> None:
     revision, destinations = waiting or (0, [])
     for destination in destinations:
-        ask(study, revision, destination, 0)
+        ask(Errand(study, revision, destination), priority)
+
+
+def _client(engine: sa.Engine) -> DBOSClient:
+    return DBOSClient(
+        system_database_engine=engine, application_name=APPLICATION, serializer=DBOSPortableJSONSerializer()
+    )
 
 
 @contextmanager
-def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.0) -> Iterator[None]:
+def run_workflows(
+    url: str, work: Work, *, slot: str, patience: Delivery | None = None, grace_seconds: float = 10.0
+) -> Iterator[Callable[[], None]]:
     """Take up what listeners ask for, until the context ends; then finish what is in flight.
+
+    Yields what is to be called now and then: it looks whether the clock was set back.
 
     Parameters
     ----------
@@ -190,6 +223,8 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         What the workflows call.
     slot : str
         Stable name of this worker among its peers: what it leaves when it dies is taken up by the next of this name.
+    patience : Delivery or None
+        How long a destination is waited for; None: the defaults of the settings.
     grace_seconds : float
         How long the end of the context waits for workflows in flight; the rest is taken up at the next start.
     """
@@ -205,24 +240,45 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         }
     )
 
+    engine, patience = connect(url), patience or Delivery()
+    client = _client(engine)
+    dispatch = Dispatch(client, Records(engine))
     # DBOS finds workflows by name when it recovers one: they are there before it looks.
-    ask = define_delivery(work)
+    ask = define_delivery(work, Attempts(engine), patience)
     _define_reading(work, ask)
     _define_retraction(work, ask)
     DBOS.launch()
-    DBOS.register_queue(
-        STUDIES,
-        partition_concurrency=1,
-        worker_concurrency=_STUDIES_AT_ONCE,
-        polling_interval_sec=POLLING_SECONDS,
-        on_conflict="always_update",
-    )
-    register_delivery_queues(work.destinations)
-    for study, revision, destination in work.waiting():
-        # Only what an older version of the workflows left is not asked for already.
-        if destination in work.destinations:
-            ask(study, revision, destination, 0)
+    for priority, at_once in _STUDIES_AT_ONCE.items():
+        DBOS.register_queue(
+            study_queue(priority),
+            partition_concurrency=1,
+            worker_concurrency=at_once,
+            polling_interval_sec=POLLING_SECONDS,
+            on_conflict="always_update",
+        )
+    waiting = work.waiting()
+    # What waits for a destination that is no longer in the configuration says so when it is tried.
+    register_delivery_queues({*work.destinations, *(errand.destination for errand in waiting)})
+    dispatch.resume(waiting)
     try:
-        yield
+        yield _clock_watch(dispatch, patience)
     finally:
         DBOS.destroy(workflow_completion_timeout_sec=int(grace_seconds))
+        client.destroy()
+        engine.dispose()
+
+
+def _clock_watch(dispatch: Dispatch, patience: Delivery) -> Callable[[], None]:
+    looked_at = float("-inf")
+
+    def look() -> None:
+        nonlocal looked_at
+        if time.monotonic() - looked_at < _CLOCK_SECONDS:
+            return
+        looked_at = time.monotonic()
+        try:
+            dispatch.mind_the_clock(patience)
+        except sa.exc.SQLAlchemyError as error:
+            _log.warning("the ledger does not say what waits (%s)", type(error).__name__)
+
+    return look

@@ -33,6 +33,7 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -45,6 +46,7 @@ from pneumo_monai.connections import is_loopback
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError, Reason, Refused
 from pneumo_monai.ledger import Inbox
+from pneumo_monai.priority import Priority
 from pneumo_monai.settings import Audit as AuditSettings
 from pneumo_monai.settings import Listener as ListenerSettings
 from pneumo_monai.spool import Identity, Spool, identify
@@ -134,6 +136,8 @@ class ListenerProcess:
         self._watch = threading.Thread(target=self._close_silent_studies, name="silence", daemon=True)
         self._tls = None if settings.tls is None else server_context(settings.tls, "listener.tls")
         self._entity = accepting_entity(settings)
+        called = settings.ae_title if settings.require_called_ae_title else None
+        self._admission = Admission(settings.peers, called)
 
     @property
     def port(self) -> int:
@@ -193,12 +197,11 @@ class ListenerProcess:
         self._inbox.close()
 
     def _make_server(self, address: tuple[str, int], handlers: list[evt.EventHandlerType]) -> AcceptorServer:
-        called = self._settings.ae_title if self._settings.require_called_ae_title else None
         server = self._entity.make_server(
             address,
             evt_handlers=handlers,
             server_class=AcceptorServer,
-            admission=Admission(self._settings.peers, called),
+            admission=self._admission,
             limits=self._settings.limits,
             tls=self._tls,
             on_rejection=self._audit.association,
@@ -232,7 +235,7 @@ class ListenerProcess:
             self._open.setdefault(event.assoc, _OpenStudy(study, 0.0)).last_film_at = time.monotonic()
         path = self._spool.keep_film(identity, encoded)
         try:
-            self._inbox.receive(identity, path, _calling_ae_title(event))
+            self._inbox.receive(identity, path, _calling_ae_title(event), self._priority(event))
         except sa.exc.SQLAlchemyError as error:
             raise OutOfResources(f"the ledger cannot commit ({type(error).__name__})") from error
         with self._lock:
@@ -242,6 +245,11 @@ class ListenerProcess:
             open_study.received.append(
                 Instance(sop_class_uid=identity.sop_class_uid, sop_instance_uid=identity.sop_instance_uid)
             )
+
+    def _priority(self, event: Event) -> Priority:
+        """Return what the site says of this sender, else what the request says."""
+        given = self._admission.priority(_calling_ae_title(event), str(event.assoc.requestor.address))
+        return given or Priority.of_request(cast("C_STORE", event.request).Priority)
 
     def _on_end(self, event: Event) -> None:
         self._close(event.assoc)

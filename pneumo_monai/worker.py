@@ -74,8 +74,9 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
         reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
         read=graph.read,
     )
-    with decoder, graph, run_workflows(settings.ledger_url, desk, slot=slot):
+    with decoder, graph, run_workflows(settings.ledger_url, desk, slot=slot, patience=settings.delivery) as look:
         notify_ready(model=f"{bundle.name} {bundle.version}", device=str(engine.device))
         while not stop.wait(0.5):
+            look()
             if not graph.is_running:
                 raise Broken("the graph ended by itself; the log above says why")
