@@ -84,10 +84,11 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
         read=graph.read,
         read_apart=ReadingProcess(settings, READING_SECONDS).read,
     )
-    with decoder, graph, run_workflows(settings.ledger_url, desk, slot=slot):
+    with decoder, graph, run_workflows(settings.ledger_url, desk, slot=slot, patience=settings.delivery) as look:
         notify_ready(model=f"{bundle.name} {bundle.version}", device=str(engine.device))
         try:
             while not stop.wait(0.5):
+                look()
                 if not graph.is_running:
                     raise Broken("the graph ended by itself; the log above says why")
                 # A film that holds a stage up for so long, or this thread, ends the process like one that crashes it:
