@@ -66,7 +66,7 @@ LOCKING := uv pip compile --quiet --universal --fork-strategy fewest --python-ve
 	--no-annotate --custom-compile-command 'make lock' --constraint constraints/map.txt
 
 lock:
-	printf 'torch==2.13.0+cpu\nnvidia-cuda-runtime\n' | $(LOCKING) pyproject.toml - --output-file constraints/map-cpu.txt \
+	echo 'torch==2.13.0+cpu' | $(LOCKING) pyproject.toml - --output-file constraints/map-cpu.txt \
 		--extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
 	$(LOCKING) pyproject.toml --constraint constraints/train.txt --output-file constraints/map-gpu.txt
 	echo 'hatchling>=1.27' | $(LOCKING) - --output-file constraints/map-build.txt

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["AETitle", "DestinationTls", "Limits", "ListenerTls", "Peer", "Profile", "Section", "is_loopback"]
+from pneumo_monai.priority import Priority
+
+__all__ = ["AETitle", "DestinationTls", "Limits", "ListenerTls", "Peer", "Profile", "Seconds", "Section", "is_loopback"]
 
 
 def _ae_title(value: str) -> str:
@@ -50,6 +52,7 @@ class Peer(Section):
 
     ae_title: AETitle | None = Field(default=None, description="Calling AE title; null: every title.")
     addresses: tuple[AddressRange, ...] = Field(default=(), description="Addresses and ranges; none: every address.")
+    priority: Priority | None = Field(default=None, description="Of its films; null: as its C-STORE requests say.")
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

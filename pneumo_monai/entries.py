@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from pneumo_monai.findings import ModelIdentity, OperatingPoint
 from pneumo_monai.forms import Form
+from pneumo_monai.priority import Priority
 
 __all__ = [
     "INTERNAL",
     "DeliveryRecord",
     "DeliveryState",
     "DocumentRecord",
+    "Errand",
     "FilmAnswer",
     "FilmRecord",
     "FilmState",
@@ -44,6 +47,14 @@ class DeliveryState(StrEnum):
     UNDELIVERABLE = "undeliverable"
 
 
+class Errand(NamedTuple):
+    """A revision of a study's result on its way to a destination."""
+
+    study_instance_uid: str
+    revision: int
+    destination: str
+
+
 class OutcomeKind(StrEnum):
     """Which of the three outcomes a revision has."""
 
@@ -67,6 +78,7 @@ class FilmRecord:
     reason: str | None
     detail: str | None
     answered_at: float | None
+    priority: Priority = Priority.ROUTINE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +156,11 @@ class DeliveryRecord:
     form: Form | None = None
     detail: str | None = None
     updated_at: float
+
+    @property
+    def errand(self) -> Errand:
+        """What it is a part of."""
+        return Errand(self.study_instance_uid, self.revision, self.destination)
 
     @property
     def summary(self) -> str:

@@ -26,7 +26,6 @@ __all__ = [
     "Reason",
     "Refused",
     "Retryable",
-    "is_retryable",
 ]
 
 
@@ -53,6 +52,7 @@ class Reason(StrEnum):
     MISSING_IDENTITY = "missing-identity"
     CONFLICTING_CONTENT = "conflicting-content"
     RETRACTED = "retracted"
+    QUARANTINED = "quarantined"
 
 
 class PneumoMonaiError(Exception):
@@ -82,11 +82,6 @@ class Refused(PneumoMonaiError):
 
 class Retryable(PneumoMonaiError):
     """The same thing may succeed later."""
-
-
-def is_retryable(error: BaseException) -> bool:
-    """Whether the same thing may succeed later."""
-    return isinstance(error, Retryable)
 
 
 class DeliveryError(Retryable):

@@ -1,4 +1,4 @@
-"""The durable workflows: analyse a study, retract its result, deliver it. The only module that knows DBOS.
+"""The durable workflows: analyse a study, retract its result. With `delivering` the only module that knows DBOS.
 
 A listener enters what it received and asks for a study to be reported (`Inbox`). A worker takes up what was asked
 (`run_workflows`); what a crash interrupts is taken up again by the worker of the same slot.
@@ -8,76 +8,52 @@ A listener enters what it received and asks for a study to be reported (`Inbox`)
     Inbox.receive ▸ films         Inbox.close_study ▸ report_study  ▸ (analyse) ▸ deliver_report, one a destination
                                   Inbox.reread      ▸ reread_study  ▸ (analyse) ▸ the same
                                   Inbox.retract     ▸ retract_study ▸ (retract) ▸ the same
+                                  Inbox.try_again                               ▸ deliver_report
 """
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Protocol
 
 import sqlalchemy as sa
-from dbos import (
-    DBOS,
-    DBOSClient,
-    DBOSPortableJSONSerializer,
-    SetEnqueueOptions,
-    SetWorkflowID,
-    WorkflowSerializationFormat,
-)
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
-from pneumo_monai.entries import FilmState
-from pneumo_monai.errors import is_retryable
+from pneumo_monai.attempts import Attempts
+from pneumo_monai.delivering import (
+    Ask,
+    Carrier,
+    Dispatch,
+    define_delivery,
+    is_retryable,
+    own_words,
+    register_delivery_queues,
+    workflow,
+)
+from pneumo_monai.entries import Errand, FilmState
 from pneumo_monai.findings import RetractionCause
-from pneumo_monai.logs import name_of, own_text_alone, without_text
+from pneumo_monai.logs import name_of, without_text
+from pneumo_monai.priority import Priority
 from pneumo_monai.records import Records
+from pneumo_monai.sections import Delivery
 from pneumo_monai.spool import Identity
 from pneumo_monai.tables import connect
+from pneumo_monai.workflows import APPLICATION, POLLING_SECONDS, STEP_ATTEMPTS, VERSION, study_queue, workflow_id
 
-__all__ = [
-    "DELIVERIES_AT_ONCE",
-    "DELIVERY_ATTEMPTS",
-    "LONGEST_PAUSE_SECONDS",
-    "RETRY_SECONDS",
-    "Inbox",
-    "Work",
-    "prepare",
-    "run_workflows",
-]
+__all__ = ["Inbox", "Work", "prepare", "run_workflows"]
 
 _log = logging.getLogger(__name__)
 
-_APPLICATION = "pneumo-monai"
-_SCHEMA_VERSION = "2"
-"""Version of the workflows below. A worker only takes up what this version began: change it when their steps change.
+_STUDIES_AT_ONCE = {Priority.STAT: 4, Priority.ROUTINE: 4, Priority.LOW: 1}
+"""Studies one worker has in its graph: enough that decoding one overlaps with reading another.
 
-Queues and workflow ids bear it too: what an older version left is asked for again, and does not stand in the way."""
+Each priority has places of its own. In a queue with a partition for each study, which lets its revisions be made one
+after the other, DBOS draws the next studies by lot: a priority there orders the work on one study alone."""
 
-_STUDIES = f"studies-{_SCHEMA_VERSION}"
-_POLLING_SECONDS = 0.1
-"""How often a worker looks for work in each queue. Half of it is what an idle ledger adds on average to a study, and to
-its delivery; each look costs a few milliseconds of a core."""
-
-_STUDIES_AT_ONCE = 4
-"""Studies one worker has in its graph: enough that decoding one overlaps with reading another."""
-
-_ANALYSIS_ATTEMPTS = 9
-"""Attempts at a study for which resources lack, with pauses that double from one second: four minutes."""
-
-DELIVERIES_AT_ONCE = 16
-"""Deliveries to one destination at once: some of them may wait for a peer that does not answer."""
-
-RETRY_SECONDS = 5.0
-"""Pause between two attempts at a delivery; it doubles where a destination answers and does not take it."""
-
-LONGEST_PAUSE_SECONDS = 600.0
-
-DELIVERY_ATTEMPTS = 17_280
-"""Attempts at a destination that cannot be reached, one every five seconds: a day."""
-
-_REFUSED_ATTEMPTS = 150
-"""Attempts at what a destination does not take, with pauses that double to ten minutes: a day."""
+_CLOCK_SECONDS = 30.0
+"""How often it is looked whether the clock was set back."""
 
 
 def prepare(url: str) -> sa.Engine:
@@ -98,22 +74,23 @@ class Inbox:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.records = Records(engine)
-        self._client = DBOSClient(
-            system_database_engine=engine, application_name=_APPLICATION, serializer=DBOSPortableJSONSerializer()
-        )
+        self._client = _client(engine)
 
-    def receive(self, identity: Identity, path: str, calling_ae_title: str) -> bool:
+    def receive(
+        self, identity: Identity, path: str, calling_ae_title: str, priority: Priority = Priority.ROUTINE
+    ) -> bool:
         """Commit a received object; False when the very same one was there already."""
-        return self.records.receive(identity, path, calling_ae_title)
+        return self.records.receive(identity, path, calling_ae_title, priority)
 
     def close_study(self, study_instance_uid: str) -> None:
         """Ask for a report on what was received of a study so far; where all has its answer, that is a no-op."""
         films = self.records.films(study_instance_uid)
         if all(film.state is not FilmState.IN_PROGRESS for film in films):
             return
-        newest = max(round(film.received_at * 1e6) for film in films)
-        # The same films give the same id: asking twice is asking once.
-        self._ask("report_study", study_instance_uid, f"{len(films)}:{newest}", study_instance_uid)
+        # The same films give the same id: asking twice is asking once. All of them: the clock may be set back.
+        received = ",".join(f"{film.id}:{film.received_at:.6f}" for film in films)
+        which = uuid.uuid5(uuid.NAMESPACE_OID, received).hex
+        self._ask("report_study", study_instance_uid, which, study_instance_uid)
 
     def reread(self, study_instance_uid: str) -> None:
         """Ask for the films of a study to be opened again, and for a revision if that gives something new."""
@@ -124,15 +101,23 @@ class Inbox:
         arguments = (study_instance_uid, revision, str(cause), why)
         self._ask("retract_study", study_instance_uid, uuid.uuid4().hex, *arguments)
 
+    def try_again(self, errands: Sequence[Errand]) -> None:
+        """Let what was given up wait again, count its age from now, and ask for an attempt at once."""
+        attempts = Attempts(self.records.engine)
+        for errand in errands:
+            self.records.revive(errand)
+            attempts.begin_again(errand)
+        Dispatch(self._client, self.records).hasten(errands)
+
     def _ask(self, workflow: str, study_instance_uid: str, which: str, *arguments: Any) -> None:
         self._client.enqueue(
             {
                 "workflow_name": workflow,
-                "queue_name": _STUDIES,
-                "workflow_id": _id(workflow, study_instance_uid, which),
+                "queue_name": study_queue(self.records.priority(study_instance_uid)),
+                "workflow_id": workflow_id(workflow, study_instance_uid, which),
                 # One partition a study: its revisions are made one after the other.
                 "queue_partition_key": study_instance_uid,
-                "app_version": _SCHEMA_VERSION,
+                "app_version": VERSION,
                 "serialization_type": WorkflowSerializationFormat.PORTABLE,
             },
             *arguments,
@@ -150,7 +135,7 @@ class Inbox:
         self._client.destroy()
 
 
-class Work(Protocol):
+class Work(Carrier, Protocol):
     """What the workflows make durable. Each call may be repeated after a crash and must then change nothing more."""
 
     destinations: Sequence[str]
@@ -167,79 +152,24 @@ class Work(Protocol):
     def retract(self, study_instance_uid: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
         """Withdraw a study's result unless it was since `revision`, and return what waits, as `analyse` does."""
 
-    def waiting(self) -> list[tuple[str, int, str]]:
-        """Return study, revision and destination of all that waits."""
+    def waiting(self) -> list[Errand]:
+        """Return all that waits."""
 
-    def deliver(self, study_instance_uid: str, revision: int, destination: str) -> bool:
-        """Send a revision; False when the destination did not take all of it, `Retryable` when it is not there."""
-
-    def undeliverable(self, study_instance_uid: str, revision: int, destination: str, why: str) -> None:
-        """Enter that what still waits was not taken for as long as it was tried."""
-
-
-_step = partial(own_text_alone, OSError, sa.exc.DBAPIError)  # DBOS keeps in the ledger what leaves a step
-
-
-Ask = Callable[[str, int, str, int], None]
-"""Asks for one attempt at bringing a revision of a study to a destination; attempts count from 0."""
-
-
-def _define_delivery(work: Work) -> Ask:
-    """Register what brings a revision to a destination, and return how to ask for it."""
-
-    @DBOS.step(
-        name="deliver",
-        retries_allowed=True,
-        interval_seconds=RETRY_SECONDS,
-        backoff_rate=1.0,
-        max_attempts=DELIVERY_ATTEMPTS,
-        should_retry=is_retryable,
-    )
-    def deliver(study: str, revision: int, destination: str) -> bool:
-        with _step():
-            return work.deliver(study, revision, destination)
-
-    @DBOS.step(name="undeliverable", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS)
-    def undeliverable(study: str, revision: int, destination: str, why: str) -> None:
-        with _step():
-            work.undeliverable(study, revision, destination, why)
-
-    @DBOS.workflow(name="deliver_report", serialization_type=WorkflowSerializationFormat.PORTABLE)
-    def deliver_report(study: str, revision: int, destination: str, attempt: int) -> None:
-        try:
-            if deliver(study, revision, destination):
-                return
-        except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
-            why = name_of(error)
-        else:
-            why = "it was not taken for a day"
-            if attempt + 1 < _REFUSED_ATTEMPTS:
-                # Not in this workflow: while it waited, it would hold the place of another report.
-                ask(study, revision, destination, attempt + 1)
-                return
-        _log.error("revision %d of study %s cannot be delivered to %s: %s", revision, study, destination, why)
-        undeliverable(study, revision, destination, why)
-
-    def ask(study: str, revision: int, destination: str, attempt: int) -> None:
-        pause = min(RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_PAUSE_SECONDS) if attempt else None
-        which = _id("deliver_report", study, f"{revision}:{destination}:{attempt}")
-        with SetWorkflowID(which), SetEnqueueOptions(delay_seconds=pause):
-            DBOS.enqueue_workflow(_delivery_queue(destination), deliver_report, study, revision, destination, attempt)
-
-    return ask
+    def priority(self, study_instance_uid: str) -> Priority:
+        """Return the priority of a study; it never changes."""
 
 
 def _define_reading(work: Work, ask: Ask) -> None:
     """Register what reads a study, for the first time or again."""
 
-    @DBOS.step(name="analyse", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS, should_retry=is_retryable)
+    @DBOS.step(name="analyse", retries_allowed=True, max_attempts=STEP_ATTEMPTS, should_retry=is_retryable)
     def analyse(study: str, again: bool) -> tuple[int, list[str]] | None:
-        with _step():
+        with own_words():
             return work.analyse(study, again=again)
 
-    @DBOS.step(name="give_up", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS)
+    @DBOS.step(name="give_up", retries_allowed=True, max_attempts=STEP_ATTEMPTS)
     def give_up(study: str, why: str) -> None:
-        with _step():
+        with own_words():
             work.give_up(study, why)
 
     def read(study: str, *, again: bool) -> None:
@@ -249,13 +179,13 @@ def _define_reading(work: Work, ask: Ask) -> None:
             _log.error("study %s cannot be analysed: %s", study, name_of(error), exc_info=without_text(error))
             give_up(study, name_of(error))
             return
-        _ask_for_all(ask, study, waiting)
+        _ask_for_all(ask, work.priority(study), study, waiting)
 
-    @DBOS.workflow(name="report_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @workflow("report_study")
     def report_study(study: str) -> None:
         read(study, again=False)
 
-    @DBOS.workflow(name="reread_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @workflow("reread_study")
     def reread_study(study: str) -> None:
         read(study, again=True)
 
@@ -263,12 +193,12 @@ def _define_reading(work: Work, ask: Ask) -> None:
 def _define_retraction(work: Work, ask: Ask) -> None:
     """Register what withdraws a result."""
 
-    @DBOS.step(name="retract", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS, should_retry=is_retryable)
+    @DBOS.step(name="retract", retries_allowed=True, max_attempts=STEP_ATTEMPTS, should_retry=is_retryable)
     def retract(study: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
-        with _step():
+        with own_words():
             return work.retract(study, revision, cause, why)
 
-    @DBOS.workflow(name="retract_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @workflow("retract_study")
     def retract_study(study: str, revision: int, cause: str, why: str) -> None:
         try:
             waiting = retract(study, revision, cause, why)
@@ -276,18 +206,28 @@ def _define_retraction(work: Work, ask: Ask) -> None:
             what = name_of(error)
             _log.error("the result of study %s cannot be retracted: %s", study, what, exc_info=without_text(error))
             return
-        _ask_for_all(ask, study, waiting)
+        _ask_for_all(ask, work.priority(study), study, waiting)
 
 
-def _ask_for_all(ask: Ask, study: str, waiting: tuple[int, list[str]] | None) -> None:
+def _ask_for_all(ask: Ask, priority: Priority, study: str, waiting: tuple[int, list[str]] | None) -> None:
     revision, destinations = waiting or (0, [])
     for destination in destinations:
-        ask(study, revision, destination, 0)
+        ask(Errand(study, revision, destination), priority)
+
+
+def _client(engine: sa.Engine) -> DBOSClient:
+    return DBOSClient(
+        system_database_engine=engine, application_name=APPLICATION, serializer=DBOSPortableJSONSerializer()
+    )
 
 
 @contextmanager
-def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.0) -> Iterator[None]:
+def run_workflows(
+    url: str, work: Work, *, slot: str, patience: Delivery | None = None, grace_seconds: float = 10.0
+) -> Iterator[Callable[[], None]]:
     """Take up what listeners ask for, until the context ends; then finish what is in flight.
+
+    Yields what is to be called now and then: it looks whether the clock was set back.
 
     Parameters
     ----------
@@ -297,14 +237,16 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         What the workflows call.
     slot : str
         Stable name of this worker among its peers: what it leaves when it dies is taken up by the next of this name.
+    patience : Delivery or None
+        How long a destination is waited for; None: the defaults of the settings.
     grace_seconds : float
         How long the end of the context waits for workflows in flight; the rest is taken up at the next start.
     """
     DBOS(
         config={
-            "name": _APPLICATION,
+            "name": APPLICATION,
             "system_database_url": url,
-            "application_version": _SCHEMA_VERSION,
+            "application_version": VERSION,
             "executor_id": slot,
             "serializer": DBOSPortableJSONSerializer(),
             # Each attempt at a delivery is a warning of its own; the desk says once why one waits.
@@ -312,39 +254,45 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         }
     )
 
+    engine, patience = connect(url), patience or Delivery()
+    client = _client(engine)
+    dispatch = Dispatch(client, Records(engine))
     # DBOS finds workflows by name when it recovers one: they are there before it looks.
-    ask = _define_delivery(work)
+    ask = define_delivery(work, Attempts(engine), patience)
     _define_reading(work, ask)
     _define_retraction(work, ask)
     DBOS.launch()
-    DBOS.register_queue(
-        _STUDIES,
-        partition_concurrency=1,
-        worker_concurrency=_STUDIES_AT_ONCE,
-        polling_interval_sec=_POLLING_SECONDS,
-        on_conflict="always_update",
-    )
-    for destination in work.destinations:
-        # A queue for each destination: one that is down delays no other.
+    for priority, at_once in _STUDIES_AT_ONCE.items():
         DBOS.register_queue(
-            _delivery_queue(destination),
-            worker_concurrency=DELIVERIES_AT_ONCE,
-            polling_interval_sec=_POLLING_SECONDS,
+            study_queue(priority),
+            partition_concurrency=1,
+            worker_concurrency=at_once,
+            polling_interval_sec=POLLING_SECONDS,
             on_conflict="always_update",
         )
-    for study, revision, destination in work.waiting():
-        # Only what an older version of the workflows left is not asked for already.
-        if destination in work.destinations:
-            ask(study, revision, destination, 0)
+    waiting = work.waiting()
+    # What waits for a destination that is no longer in the configuration says so when it is tried.
+    register_delivery_queues({*work.destinations, *(errand.destination for errand in waiting)})
+    dispatch.resume(waiting)
     try:
-        yield
+        yield _clock_watch(dispatch, patience)
     finally:
         DBOS.destroy(workflow_completion_timeout_sec=int(grace_seconds))
+        client.destroy()
+        engine.dispose()
 
 
-def _id(workflow: str, study: str, which: str) -> str:
-    return f"{_SCHEMA_VERSION}:{workflow}:{study}:{which}"
+def _clock_watch(dispatch: Dispatch, patience: Delivery) -> Callable[[], None]:
+    looked_at = float("-inf")
 
+    def look() -> None:
+        nonlocal looked_at
+        if time.monotonic() - looked_at < _CLOCK_SECONDS:
+            return
+        looked_at = time.monotonic()
+        try:
+            dispatch.mind_the_clock(patience)
+        except sa.exc.SQLAlchemyError as error:
+            _log.warning("the ledger does not say what waits (%s)", type(error).__name__)
 
-def _delivery_queue(destination: str) -> str:
-    return f"deliver-{_SCHEMA_VERSION}-{destination}"
+    return look

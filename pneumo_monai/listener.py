@@ -47,6 +47,7 @@ from pneumo_monai.connections import is_loopback
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError, Reason, Refused
 from pneumo_monai.ledger import Inbox
+from pneumo_monai.priority import Priority
 from pneumo_monai.reserve import Reserve
 from pneumo_monai.settings import Audit as AuditSettings
 from pneumo_monai.settings import Listener as ListenerSettings
@@ -140,6 +141,8 @@ class ListenerProcess:
         self._watch = threading.Thread(target=self._close_silent_studies, name="silence", daemon=True)
         self._tls = None if settings.tls is None else server_context(settings.tls, "listener.tls")
         self._entity = accepting_entity(settings)
+        called = settings.ae_title if settings.require_called_ae_title else None
+        self._admission = Admission(settings.peers, called)
 
     @property
     def port(self) -> int:
@@ -199,12 +202,11 @@ class ListenerProcess:
         self._inbox.close()
 
     def _make_server(self, address: tuple[str, int], handlers: list[evt.EventHandlerType]) -> AcceptorServer:
-        called = self._settings.ae_title if self._settings.require_called_ae_title else None
         server = self._entity.make_server(
             address,
             evt_handlers=handlers,
             server_class=AcceptorServer,
-            admission=Admission(self._settings.peers, called),
+            admission=self._admission,
             limits=self._settings.limits,
             tls=self._tls,
             on_rejection=self._audit.association,
@@ -244,7 +246,7 @@ class ListenerProcess:
             self._open.setdefault(event.assoc, _OpenStudy(study, 0.0)).last_film_at = time.monotonic()
         path = self._spool.keep_film(identity, encoded)
         try:
-            self._inbox.receive(identity, path, _calling_ae_title(event))
+            self._inbox.receive(identity, path, _calling_ae_title(event), self._priority(event))
         except sa.exc.SQLAlchemyError as error:
             raise OutOfResources(f"the ledger cannot commit ({type(error).__name__})") from error
         with self._lock:
@@ -254,6 +256,11 @@ class ListenerProcess:
             open_study.received.append(
                 Instance(sop_class_uid=identity.sop_class_uid, sop_instance_uid=identity.sop_instance_uid)
             )
+
+    def _priority(self, event: Event) -> Priority:
+        """Return what the site says of this sender, else what the request says."""
+        given = self._admission.priority(_calling_ae_title(event), str(event.assoc.requestor.address))
+        return given or Priority.of_request(cast("C_STORE", event.request).Priority)
 
     def _on_end(self, event: Event) -> None:
         self._close(event.assoc)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pneumo_monai.attempts import AttemptRecord, Attempts
 from pneumo_monai.entries import (
     DeliveryRecord,
     DeliveryState,
@@ -28,7 +29,7 @@ _STATES = {
     OutcomeKind.RETRACTION: "retracted",
 }
 
-Record = TypeVar("Record", FilmRecord, DocumentRecord, DeliveryRecord)
+Record = TypeVar("Record", FilmRecord, DocumentRecord, DeliveryRecord, AttemptRecord)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class StudyOverview:
         Its current revision.
     documents, deliveries
         Those of the current revision.
+    attempts : tuple of AttemptRecord
+        When its destinations are tried next.
     """
 
     study_instance_uid: str
@@ -50,6 +53,7 @@ class StudyOverview:
     report: ReportRecord | None
     documents: tuple[DocumentRecord, ...]
     deliveries: tuple[DeliveryRecord, ...]
+    attempts: tuple[AttemptRecord, ...] = ()
 
     @property
     def received_at(self) -> float:
@@ -74,6 +78,17 @@ class StudyOverview:
         return "waiting for delivery"
 
     @property
+    def whereabouts(self) -> tuple[str, ...]:
+        """Where its current report went or is to go, one line for people each."""
+        if self.report is not None and not self.deliveries:
+            titles = ", ".join(sorted({film.calling_ae_title for film in self.films}))
+            return (f"no destination: none gets results of films of {titles}",)
+        return (
+            *(delivery.summary for delivery in self.deliveries),
+            *(attempt.summary for attempt in self.attempts),
+        )
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Why films of it were not analysed: ``reason: detail``, each once."""
         return tuple(dict.fromkeys(f"{film.reason}: {film.detail}" for film in self.films if film.reason))
@@ -85,6 +100,7 @@ def overview(records: Records, limit: int) -> list[StudyOverview]:
     current = {report.study_instance_uid: report for report in records.reports(studies)}
     films = _by_study(records.films(*studies))
     documents, deliveries = _by_study(records.documents(studies)), _by_study(records.deliveries(studies))
+    attempts = _by_study(Attempts(records.engine).of_studies(studies))
     return [
         StudyOverview(
             study_instance_uid=study,
@@ -92,6 +108,7 @@ def overview(records: Records, limit: int) -> list[StudyOverview]:
             report=(report := current.get(study)),
             documents=tuple(d for d in documents[study] if report and d.revision == report.revision),
             deliveries=tuple(d for d in deliveries[study] if report and d.revision == report.revision),
+            attempts=tuple(a for a in attempts[study] if report and a.revision == report.revision),
         )
         for study in studies
     ]

@@ -72,7 +72,10 @@ def _lines(day: date, received: Received) -> list[str]:
 
 
 def _delivery_lines(deliveries: dict[str, dict[str, int]]) -> list[str]:
-    return [
+    lines = [
         f"delivery to {destination}: " + ", ".join(f"{number} {state}" for state, number in states.items())
         for destination, states in deliveries.items()
     ]
+    if any(states.get(DeliveryState.UNDELIVERABLE) for states in deliveries.values()):
+        lines.append("undeliverable: `pneumo-monai status` says why, `pneumo-monai retry` tries again")
+    return lines

@@ -43,6 +43,6 @@ def _table(studies: list[StudyOverview]) -> Table:
             f"[{_COLOURS.get(study.state, 'default')}]{study.state}[/]",
             str(len(study.films)),
             str(study.report.revision) if study.report else "",
-            "\n".join([*(delivery.summary for delivery in study.deliveries), *study.reasons]),
+            "\n".join([*study.whereabouts, *study.reasons]),
         )
     return table

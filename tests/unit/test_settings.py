@@ -63,10 +63,12 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
                 "host": "127.0.0.1",
                 "port": 4242,
                 "tls": None,
+                "calling_ae_titles": (),
                 "forms": (("sr-comprehensive-3d",),),
                 "not_analysed": ("age", "pixel-format", "too-large", "undecodable", "unlike-chest", "inverted"),
             },
         ),
+        "delivery": {"first_pause": 5.0, "longest_pause": 600.0, "give_up_after_hours": 168.0},
         "web": {"host": "127.0.0.1", "port": 8080, "token": None, "token_file": None, "behind_proxy": False},
         "alarms": Alarms().model_dump(),
         "audit": {"file": None, "fsync": True, "syslog": None},
@@ -328,3 +330,10 @@ def test_what_has_no_file_takes_intended_use_from_the_environment(monkeypatch: p
     variable = "PNEUMO_MONAI_INTENDED_USE__MINIMUM_AGE"
     with pytest.raises(ConfigurationError, match=rf"^{variable}: intended_use\.minimum_age: "):
         load_intended_use()
+
+
+def test_pauses_that_would_shrink_are_an_error_that_names_the_section(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("{data_dir: d, delivery: {first_pause: 60, longest_pause: 30}}")
+    with pytest.raises(ConfigurationError, match=r"delivery: longest_pause is shorter than first_pause"):
+        load_settings(file)

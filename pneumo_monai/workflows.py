@@ -1,0 +1,48 @@
+"""Names of queues and workflows, as every process of one version knows them."""
+
+from pneumo_monai.entries import Errand
+from pneumo_monai.priority import Priority
+
+__all__ = [
+    "APPLICATION",
+    "POLLING_SECONDS",
+    "STEP_ATTEMPTS",
+    "VERSION",
+    "attempt_id",
+    "delivery_queue",
+    "study_queue",
+    "workflow_id",
+]
+
+APPLICATION = "pneumo-monai"
+VERSION = "3"
+"""Version of the workflows. A worker only takes up what this version began: change it when their steps change.
+
+Queues and workflow ids bear it too: what an older version left is asked for again, and does not stand in the way."""
+
+POLLING_SECONDS = 0.1
+"""How often a worker looks for work in each queue. Half of it is what an idle ledger adds on average to a study, and to
+its delivery; each look costs a few milliseconds of a core."""
+
+STEP_ATTEMPTS = 9
+"""Attempts at a step for which resources or the ledger lack, with pauses that double from one second: four minutes."""
+
+
+def workflow_id(workflow: str, study_instance_uid: str, which: str) -> str:
+    """Return the id under which the same work is asked for once, however often it is asked for."""
+    return f"{VERSION}:{workflow}:{study_instance_uid}:{which}"
+
+
+def attempt_id(errand: Errand, number: int) -> str:
+    """Return the id of one attempt at a delivery; attempts count from 1."""
+    return workflow_id("deliver_report", errand.study_instance_uid, f"{errand.revision}:{errand.destination}:{number}")
+
+
+def study_queue(priority: Priority) -> str:
+    """Return the queue in which the studies of a priority wait to be read."""
+    return f"studies-{VERSION}-{priority}"
+
+
+def delivery_queue(destination: str) -> str:
+    """Return the queue in which results wait for a destination."""
+    return f"deliver-{VERSION}-{destination}"
