@@ -68,6 +68,7 @@ class Limits(Section):
     associations_per_address: int | None = Field(default=None, ge=1, description="Open at once from one address.")
     pdu_bytes: int = Field(default=128 * 1024, ge=4096, le=1 << 20, description="Maximum Length Received.")
     message_bytes: int = Field(default=1 << 30, ge=1 << 20, description="Of one DIMSE message, data set included.")
+    disk_reserve_bytes: int = Field(default=1 << 30, ge=0, description="Kept free of data_dir's disk.")
     artim_timeout: Seconds = Field(default=30.0, description="From the connection to the whole A-ASSOCIATE-RQ.")
     network_timeout: Seconds = Field(default=60.0, description="Silence between two whole PDUs.")
     dimse_timeout: Seconds = Field(default=600.0, description="From the first byte of a message to its last.")

@@ -6,8 +6,8 @@ workflow, where it would hold the place of another report, and there is one way 
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ParamSpec, Protocol
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, SetEnqueueOptions, SetWorkflowID, WorkflowSerializationFormat
@@ -26,16 +26,18 @@ __all__ = [
     "Carrier",
     "Dispatch",
     "define_delivery",
+    "durable_workflow",
     "is_retryable",
     "register_delivery_queues",
 ]
 
+P = ParamSpec("P")
 _log = logging.getLogger(__name__)
 
 DELIVERIES_AT_ONCE = 16
 """Deliveries to one destination at once: some of them may wait for a peer that does not answer."""
 
-_OVER = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+_OVER = ("SUCCESS", "ERROR", "CANCELLED")
 """States of a workflow that does nothing more."""
 
 _IDS_AT_ONCE = 1000
@@ -62,6 +64,12 @@ def is_retryable(error: BaseException) -> bool:
     return isinstance(error, Retryable | OSError | sa.exc.DBAPIError)
 
 
+def durable_workflow(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Return the decorator of every workflow here and in the ledger."""
+    # However often a worker dies, nothing rests "in progress": a film that ends workers is quarantined.
+    return DBOS.workflow(name=name, serialization_type=WorkflowSerializationFormat.PORTABLE, max_recovery_attempts=None)
+
+
 def define_delivery(work: Carrier, attempts: Attempts, patience: Delivery) -> Ask:
     """Register what brings a revision to a destination, and return how to ask for it.
 
@@ -79,7 +87,7 @@ def define_delivery(work: Carrier, attempts: Attempts, patience: Delivery) -> As
     def attempt(study: str, revision: int, destination: str, number: int) -> float | None:
         return _attempt(work, attempts, patience, Errand(study, revision, destination), number)
 
-    @DBOS.workflow(name="deliver_report", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @durable_workflow("deliver_report")
     def deliver_report(study: str, revision: int, destination: str, number: int, priority: str) -> None:
         after = attempt(study, revision, destination, number)
         if after is not None:

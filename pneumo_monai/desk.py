@@ -27,6 +27,7 @@ from pneumo_monai.revisions import Reporting
 from pneumo_monai.settings import Destination
 from pneumo_monai.spool import Spool
 from pneumo_monai.study import Film, PreviousReport, Study
+from pneumo_monai.suspects import Suspects
 
 __all__ = ["Desk"]
 
@@ -53,6 +54,8 @@ class Desk:
         What reads here.
     read : callable
         Passes one study through the graph: `pneumo_monai.graph.ResidentGraph.read`.
+    read_apart : callable
+        Reads one study in a process of its own: `pneumo_monai.reading_process.ReadingProcess.read`.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Desk:
         reporting: Reporting,
         reader: Reader,
         read: Callable[[Study], Study],
+        read_apart: Callable[[Study], Study],
     ) -> None:
         self._records = records
         self._readings = Readings(records.engine)
@@ -74,6 +78,8 @@ class Desk:
         self._reporting = reporting
         self._reader = reader
         self._read = read
+        self._read_apart = read_apart
+        self._suspects = Suspects(records.engine)
         self.destinations: Sequence[str] = tuple(self._peers)
 
     def analyse(self, study_instance_uid: str, *, again: bool = False) -> tuple[int, list[str]] | None:
@@ -81,18 +87,23 @@ class Desk:
         received = self._records.films(study_instance_uid)
         previous = self._previous(study_instance_uid)
         films = [_film(film, self._spool, again=again) for film in received]
-        study = self._read(
-            Study(
-                study_instance_uid=study_instance_uid,
-                # What was refused before only matters to a report that speaks of all refusals.
-                films=tuple(film for film in films if film.is_open or previous is None),
-                previous=previous,
-            )
+        study = Study(
+            study_instance_uid=study_instance_uid,
+            # What was refused before only matters to a report that speaks of all refusals.
+            films=tuple(film for film in films if film.is_open or previous is None),
+            previous=previous,
         )
+        touched = [film.key for film in study.films if not _is_quarantined(film)]
+        suspects = self._suspects.among(touched)
+        study = self._read_apart(study) if suspects else self._read(study)
         if any(film.again for film in study.films):
             raise OutOfResources("a film could not be read for want of resources")
-        open_films = {film.key for film in films if film.is_open}
-        answers = [_answer(film) for film in study.films if film.key in open_films]
+        guilty = {film.key for film in study.films if film.key in touched and _is_quarantined(film)}
+        for record in received:
+            if record.id in guilty:
+                self._spool.keep_aside(record.path)
+        answered = guilty | {film.key for film in films if film.is_open}
+        answers = [_answer(film) for film in study.films if film.key in answered]
         revision = None
         if study.report is not None:
             revision = file_report(
@@ -105,6 +116,9 @@ class Desk:
         self._records.answer(answers, revision)
         if study.report is not None:
             self._readings.keep(study.report.outcome)
+        if suspects:
+            # The guilty stay suspects: whoever has them read again has them read apart.
+            self._suspects.clear(suspects - guilty)
         return self._current(study_instance_uid)
 
     def give_up(self, study_instance_uid: str, why: str) -> None:
@@ -223,6 +237,10 @@ def _film(film: FilmRecord, spool: Spool, *, again: bool) -> Film:
     if film.state is FilmState.REFUSED and film.reason is not None and not open_again:
         refused = Refused(Reason(film.reason), film.detail or "")
     return Film(path=spool.path(film.path), key=film.id, refused=refused)
+
+
+def _is_quarantined(film: Film) -> bool:
+    return film.refused is not None and film.refused.reason is Reason.QUARANTINED
 
 
 def _is_subject(film: FilmRecord, report: ReportRecord) -> bool:

@@ -22,7 +22,15 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
 from pneumo_monai.attempts import Attempts
-from pneumo_monai.delivering import Ask, Carrier, Dispatch, define_delivery, is_retryable, register_delivery_queues
+from pneumo_monai.delivering import (
+    Ask,
+    Carrier,
+    Dispatch,
+    define_delivery,
+    durable_workflow,
+    is_retryable,
+    register_delivery_queues,
+)
 from pneumo_monai.entries import Errand
 from pneumo_monai.findings import RetractionCause
 from pneumo_monai.logs import without_text
@@ -78,9 +86,10 @@ class Inbox:
         films = self.records.films(study_instance_uid)
         if not films:
             return
-        newest = max(round(film.received_at * 1e6) for film in films)
-        # The same films give the same id: asking twice is asking once.
-        self._ask("report_study", study_instance_uid, f"{len(films)}:{newest}", study_instance_uid)
+        # The same films give the same id: asking twice is asking once. All of them: the clock may be set back.
+        received = ",".join(f"{film.id}:{film.received_at:.6f}" for film in films)
+        which = uuid.uuid5(uuid.NAMESPACE_OID, received).hex
+        self._ask("report_study", study_instance_uid, which, study_instance_uid)
 
     def reread(self, study_instance_uid: str) -> None:
         """Ask for the films of a study to be opened again, and for a revision if that gives something new."""
@@ -169,11 +178,11 @@ def _define_reading(work: Work, ask: Ask) -> None:
             return
         _ask_for_all(ask, work.priority(study), study, waiting)
 
-    @DBOS.workflow(name="report_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @durable_workflow("report_study")
     def report_study(study: str) -> None:
         read(study, again=False)
 
-    @DBOS.workflow(name="reread_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @durable_workflow("reread_study")
     def reread_study(study: str) -> None:
         read(study, again=True)
 
@@ -185,7 +194,7 @@ def _define_retraction(work: Work, ask: Ask) -> None:
     def retract(study: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
         return work.retract(study, revision, cause, why)
 
-    @DBOS.workflow(name="retract_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @durable_workflow("retract_study")
     def retract_study(study: str, revision: int, cause: str, why: str) -> None:
         try:
             waiting = retract(study, revision, cause, why)

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from io import SEEK_END
 from pathlib import Path
 from typing import cast
 
@@ -47,8 +48,10 @@ from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERS
 from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError, Reason, Refused
 from pneumo_monai.ledger import Inbox
 from pneumo_monai.priority import Priority
+from pneumo_monai.reserve import Reserve
 from pneumo_monai.settings import Audit as AuditSettings
 from pneumo_monai.settings import Listener as ListenerSettings
+from pneumo_monai.shortage import Shortage
 from pneumo_monai.spool import Identity, Spool, identify
 from pneumo_monai.tls import server_context
 
@@ -128,6 +131,8 @@ class ListenerProcess:
         self._settings = settings
         self._spool = spool
         self._inbox = inbox
+        self._reserve = Reserve(spool.data_dir, settings.limits.disk_reserve_bytes)
+        self._shortage = Shortage(self._reserve)
         self._open: dict[Association, _OpenStudy] = {}
         self._unclosed: set[str] = set()
         self._lock = threading.Lock()
@@ -212,14 +217,20 @@ class ListenerProcess:
         self._audit.association(_calling_ae_title(event), str(event.assoc.requestor.address))
 
     def _on_c_store(self, event: Event) -> int:
+        data_set = cast("C_STORE", event.request).DataSet
+        size = 0 if data_set is None else data_set.seek(0, SEEK_END)
         try:
-            self._receive(event)
+            # Asked before the data set is copied, parsed and written.
+            with self._reserve.room_for(size):
+                self._receive(event)
+        except (OutOfResources, OSError) as error:
+            self._shortage.turned_away(_said_of(error), size)
+            return statuses.for_error(error)
         except Exception as error:  # noqa: BLE001 - each error becomes the status that tells the sender what to do
             status = statuses.for_error(error)
-            # The error's own text may quote what was sent, unless it is one of ours.
-            what = str(error) if isinstance(error, PneumoMonaiError) else type(error).__name__
-            _log.warning("a C-STORE from %s is answered 0x%04X: %s", _calling_ae_title(event), status, what)
+            _log.warning("a C-STORE from %s is answered 0x%04X: %s", _calling_ae_title(event), status, _said_of(error))
             return status
+        self._shortage.taken()
         return statuses.SUCCESS
 
     def _receive(self, event: Event) -> None:
@@ -279,16 +290,17 @@ class ListenerProcess:
             for association in silent:
                 self._close(association)
             self._close_again()
+            self._shortage.look()
 
     def _close_again(self) -> None:
         """Ask once more for the studies that the ledger did not take."""
         for study_instance_uid in list(self._unclosed):
             try:
                 self._inbox.close_study(study_instance_uid)
-            except Exception as error:  # noqa: BLE001 - the next look asks again, and at the latest the next start
-                _log.warning("the ledger still does not take a study (%s)", type(error).__name__)
+            except Exception:  # noqa: BLE001 - said once, when it was first asked; the next look asks again
                 return
             self._unclosed.discard(study_instance_uid)
+            _log.info("the ledger took study %s after all", study_instance_uid)
 
 
 def _check_request(event: Event, identity: Identity) -> None:
@@ -299,6 +311,13 @@ def _check_request(event: Event, identity: Identity) -> None:
     ):
         if str(getattr(event.request, announced)) != found:
             raise Refused(Reason.MISSING_IDENTITY, f"{announced} of the request is not that of the data set")
+
+
+def _said_of(error: Exception) -> str:
+    """Name an error. Its own text may quote what was sent or name a file, unless it is one of ours."""
+    if isinstance(error, PneumoMonaiError):
+        return str(error)
+    return f"{type(error).__name__}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
 
 
 def _calling_ae_title(event: Event) -> str:

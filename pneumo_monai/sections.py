@@ -21,9 +21,11 @@ NEVER_REPORTED = frozenset(
         Reason.MISSING_IDENTITY,
         Reason.CONFLICTING_CONTENT,
         Reason.RETRACTED,
+        Reason.QUARANTINED,
     }
 )
-"""Reasons of objects that are no film, name no study of their own, or whose result was withdrawn."""
+"""Reasons of objects that are no film, name no study of their own, whose result was withdrawn, or that are not touched
+again: a report would have to read their header."""
 
 _UID_ROOT = re.compile(r"(?:[01]\.(?:\d|[1-3]\d)|2\.(?:0|[1-9]\d*))(?:\.(?:0|[1-9]\d*))*")
 _UID_ROOT_LENGTH = 24

@@ -30,36 +30,11 @@ from pneumo_monai.forms import Form
 from pneumo_monai.ledger import Inbox, prepare
 from pneumo_monai.priority import Priority
 from pneumo_monai.spool import Identity
-from tests.peers import free_port, need, wait_until
+from tests.peers import PostgreSql, wait_until
 
 pytestmark = pytest.mark.integration
 
 WORKER = Path(__file__).with_name("worker_process.py")
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a PostgreSQL server of the test's own and return the URL of an empty database."""
-    need("pg_lsclusters", "postgresql")
-    (binaries,) = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
-    folder, port = tmp_path_factory.mktemp("postgres"), free_port()
-    # PostgreSQL refuses to run as root: the data belongs to the user that the package made for it.
-    prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if prefix:
-        for parent in (folder, *list(folder.parents)[:2]):
-            parent.chmod(0o755)
-        folder.chmod(0o777)
-    data = str(folder / "data")
-    subprocess.run(
-        [*prefix, binaries / "initdb", "-D", data, "-A", "trust", "-U", "test"], check=True, capture_output=True
-    )
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    control = [*prefix, str(binaries / "pg_ctl"), "-D", data, "-w"]
-    subprocess.run([*control, "-o", options, "-l", str(folder / "log"), "start"], check=True, capture_output=True)
-    try:
-        yield f"postgresql://test@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -67,7 +42,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a ledger on either database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    return str(request.getfixturevalue("postgres"))
+    server: PostgreSql = request.getfixturevalue("postgres")
+    return server.database()
 
 
 @pytest.fixture
@@ -349,3 +325,27 @@ def test_a_stat_result_goes_first_to_a_destination_where_many_wait(inbox: Inbox,
 
 def delivered(folder: Path) -> list[str]:
     return [line.split()[1] for line in calls(folder) if line.startswith("deliver")]
+
+
+def test_a_film_that_failed_is_asked_for_again_though_the_clock_was_set_back(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def receive(number: int, now: float) -> None:
+        monkeypatch.setattr("pneumo_monai.records.time.time", lambda: now)
+        identity = Identity(
+            study_instance_uid="1.9.7", sop_instance_uid=f"1.9.7.{number}", sop_class_uid="1.9", digest=f"{number}"
+        )
+        assert inbox.receive(identity, "p", "SCANNER")
+        for _ in range(2):
+            inbox.close_study("1.9.7")
+
+    receive(1, 1000.0)
+    receive(2, 900.0)
+    (second,) = [film for film in inbox.records.films("1.9.7") if film.sop_instance_uid == "1.9.7.2"]
+    inbox.records.answer([FilmAnswer(film_id=second.id, state=FilmState.FAILED, reason="internal", detail="d")])
+    receive(2, 950.0)
+    query = sa.text("SELECT count(*) FROM workflow_status WHERE workflow_uuid LIKE '%:1.9.7:%'")
+    schema = "" if inbox.records.engine.dialect.name == "sqlite" else "dbos."
+    with inbox.records.engine.connect() as connection:
+        asked = connection.execute(sa.text(str(query).replace("workflow_status", f"{schema}workflow_status"))).scalar()
+    assert asked == 3

@@ -1,6 +1,7 @@
 """The life of a result at a worker's desk: read, refused, superseded, withdrawn, read again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pneumo_monai.delivery import Delivery
 from pneumo_monai.desk import Desk
 from pneumo_monai.engine import Engine
 from pneumo_monai.entries import DeliveryRecord, DeliveryState, FilmState, OutcomeKind, ReportRecord
-from pneumo_monai.errors import Broken, DeliveryError, Reason
+from pneumo_monai.errors import Broken, DeliveryError, Reason, Refused
 from pneumo_monai.forms import Form
 from pneumo_monai.overview import overview
 from pneumo_monai.reading import Reading
@@ -26,6 +27,7 @@ from pneumo_monai.revisions import Reporting
 from pneumo_monai.settings import Destination, IntendedUse, Report
 from pneumo_monai.spool import Spool, identify
 from pneumo_monai.study import Study
+from pneumo_monai.suspects import Suspects
 from pneumo_monai.tables import connect
 from tests.bundles import write_random_bundle
 from tests.films import film_bytes, make_film
@@ -60,6 +62,7 @@ class Office:
         self.destinations: Sequence[Destination] = (destination(),)
         self.intended_use = IntendedUse()
         self.report = Report()
+        self.read_apart: Callable[[Study], Study] | None = None
 
     def receive(self, calling_ae_title: str = "SCANNER", **attributes: Any) -> str:
         """Receive a film of the study, and return its SOP Instance UID."""
@@ -88,6 +91,7 @@ class Office:
             reporting=reporting,
             reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
             read=read,
+            read_apart=self.read_apart or read,
         )
 
     def analyse(self, *, again: bool = False) -> ReportRecord | None:
@@ -480,3 +484,34 @@ def test_a_destination_that_is_gone_and_back_gets_the_note_about_what_was_withdr
     with storage_scp(KEY_OBJECTS) as peer:
         office.deliver(peer)
     assert rejected(peer.received[0]) == {office.document(1, SR_3D).SOPInstanceUID}
+
+
+def test_a_suspect_is_read_apart_and_the_guilty_is_refused_and_kept_aside(office: Office) -> None:
+    guilty, innocent = office.receive(), office.receive()
+    ids = {film.sop_instance_uid: film.id for film in office.records.films(office.study)}
+    suspects = Suspects(office.records.engine)
+    suspects.suspect(list(ids.values()))
+    read = office.desk._read
+    apart = []
+
+    def read_apart(study: Study) -> Study:
+        apart.append(study.study_instance_uid)
+        refused = Refused(Reason.QUARANTINED, "reading it alone ended the process with SIGSEGV")
+        films = [replace(f, refused=refused) if f.key == ids[guilty] else f for f in study.films]
+        return read(replace(study, films=tuple(films)))
+
+    office.read_apart = read_apart
+    report = office.analyse()
+    assert apart == [office.study]
+    assert report is not None
+    assert report.films == (innocent,)
+    assert office.reasons == ["quarantined", None]
+    (kept,) = (office.spool.data_dir / "quarantine").iterdir()
+    assert kept.name.startswith(guilty)
+    # Nobody opens it again, but for whoever asks for that: then it is still a suspect.
+    assert suspects.among(list(ids.values())) == {ids[guilty]}
+    office.analyse()
+    assert apart == [office.study]
+    office.analyse(again=True)
+    assert apart == [office.study] * 2
+    assert office.reasons == ["quarantined", None]

@@ -22,10 +22,13 @@ from pneumo_monai.doctor.peers import check_certificates, check_destinations, ec
 from pneumo_monai.doctor.ports import check_port
 from pneumo_monai.doctor.run import examine
 from pneumo_monai.doctor.software import check_ledger, check_model, check_versions
+from pneumo_monai.entries import DeliveryState
+from pneumo_monai.reserve import Reserve
 from pneumo_monai.settings import Destination, Settings, load_settings
 from pneumo_monai.tables import SCHEMA_VERSION, connect
 from tests.bundles import write_random_bundle
 from tests.certificates import Authority
+from tests.ledgers import Book
 from tests.peers import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +113,18 @@ def test_a_data_dir_is_ours_alone(settings: Callable[..., Settings], tmp_path: P
     assert only(check_disk(fresh)).name == "disk"
 
 
+def test_a_disk_is_wrong_before_it_has_no_more_than_its_reserve(settings: Callable[..., Settings], tmp_path: Path):
+    free = Reserve(tmp_path, 0).free()
+    for reserve, verdict, said in (
+        (free // 100, Verdict.OK, "kept as a reserve"),
+        (free * 2 // 3, Verdict.WRONG, "GiB are free"),
+        (free * 2, Verdict.WRONG, "films are answered 0xA700"),
+    ):
+        found = only(check_disk(settings(listener={"limits": {"disk_reserve_bytes": reserve}})))
+        assert found.verdict is verdict
+        assert said in found.found
+
+
 def test_a_clock_that_jumped_back_is_seen():
     checks = {check.name: check for check in check_clock(time.time() + 600)}
     assert checks["clock"].verdict is Verdict.WRONG
@@ -178,6 +193,17 @@ def test_a_ledger_is_read_as_it_is(settings: Callable[..., Settings]):
     unreachable = only(check_ledger(away)[0])
     assert unreachable.verdict is Verdict.WRONG
     assert "MARKED" not in unreachable.line
+
+
+def test_what_waits_for_a_destination_that_is_gone_is_wrong(settings: Callable[..., Settings]):
+    ours = settings()
+    book = Book(ours.data_dir)
+    for number, state in enumerate((DeliveryState.PENDING, DeliveryState.UNDELIVERABLE, DeliveryState.DELIVERED)):
+        book.report(book.film(number), [("gone", state)])
+    book.close()
+    left, ledger = check_ledger(ours)[0]
+    assert (left.name, left.verdict, ledger.verdict) == ("deliveries to gone", Verdict.WRONG, Verdict.OK)
+    assert "1 wait for it, and destinations has no such name" in left.found
 
 
 def test_a_model_is_loaded_and_reads(settings: Callable[..., Settings], tmp_path: Path):
