@@ -26,18 +26,19 @@ __all__ = [
     "Carrier",
     "Dispatch",
     "define_delivery",
-    "durable_workflow",
     "is_retryable",
     "register_delivery_queues",
+    "workflow",
 ]
 
 P = ParamSpec("P")
+
 _log = logging.getLogger(__name__)
 
 DELIVERIES_AT_ONCE = 16
 """Deliveries to one destination at once: some of them may wait for a peer that does not answer."""
 
-_OVER = ("SUCCESS", "ERROR", "CANCELLED")
+_OVER = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 """States of a workflow that does nothing more."""
 
 _IDS_AT_ONCE = 1000
@@ -64,9 +65,8 @@ def is_retryable(error: BaseException) -> bool:
     return isinstance(error, Retryable | OSError | sa.exc.DBAPIError)
 
 
-def durable_workflow(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Return the decorator of every workflow here and in the ledger."""
-    # However often a worker dies, nothing rests "in progress": a film that ends workers is quarantined.
+def workflow(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a workflow: however often a worker dies, it is taken up again, for what ends workers is quarantined."""
     return DBOS.workflow(name=name, serialization_type=WorkflowSerializationFormat.PORTABLE, max_recovery_attempts=None)
 
 
@@ -87,7 +87,7 @@ def define_delivery(work: Carrier, attempts: Attempts, patience: Delivery) -> As
     def attempt(study: str, revision: int, destination: str, number: int) -> float | None:
         return _attempt(work, attempts, patience, Errand(study, revision, destination), number)
 
-    @durable_workflow("deliver_report")
+    @workflow("deliver_report")
     def deliver_report(study: str, revision: int, destination: str, number: int, priority: str) -> None:
         after = attempt(study, revision, destination, number)
         if after is not None:

@@ -27,9 +27,9 @@ from pneumo_monai.delivering import (
     Carrier,
     Dispatch,
     define_delivery,
-    durable_workflow,
     is_retryable,
     register_delivery_queues,
+    workflow,
 )
 from pneumo_monai.entries import Errand
 from pneumo_monai.findings import RetractionCause
@@ -178,11 +178,11 @@ def _define_reading(work: Work, ask: Ask) -> None:
             return
         _ask_for_all(ask, work.priority(study), study, waiting)
 
-    @durable_workflow("report_study")
+    @workflow("report_study")
     def report_study(study: str) -> None:
         read(study, again=False)
 
-    @durable_workflow("reread_study")
+    @workflow("reread_study")
     def reread_study(study: str) -> None:
         read(study, again=True)
 
@@ -194,7 +194,7 @@ def _define_retraction(work: Work, ask: Ask) -> None:
     def retract(study: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
         return work.retract(study, revision, cause, why)
 
-    @durable_workflow("retract_study")
+    @workflow("retract_study")
     def retract_study(study: str, revision: int, cause: str, why: str) -> None:
         try:
             waiting = retract(study, revision, cause, why)

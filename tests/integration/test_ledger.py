@@ -212,6 +212,30 @@ def test_what_an_older_version_left_waiting_is_asked_for_again(inbox: Inbox, url
         wait_until("delivered", lambda: f"deliver {study} 1 good" in calls(tmp_path))
 
 
+def test_a_film_that_failed_is_asked_for_again_though_the_clock_was_set_back(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def receive(number: int, now: float) -> None:
+        monkeypatch.setattr("pneumo_monai.records.time.time", lambda: now)
+        identity = Identity(
+            study_instance_uid="1.9.7", sop_instance_uid=f"1.9.7.{number}", sop_class_uid="1.9", digest=f"{number}"
+        )
+        assert inbox.receive(identity, "p", "SCANNER")
+        for _ in range(2):
+            inbox.close_study("1.9.7")
+
+    receive(1, 1000.0)
+    receive(2, 900.0)
+    (second,) = [film for film in inbox.records.films("1.9.7") if film.sop_instance_uid == "1.9.7.2"]
+    inbox.records.answer([FilmAnswer(film_id=second.id, state=FilmState.FAILED, reason="internal", detail="d")])
+    receive(2, 950.0)
+    schema = "" if inbox.records.engine.dialect.name == "sqlite" else "dbos."
+    query = sa.text(f"SELECT count(*) FROM {schema}workflow_status WHERE workflow_uuid LIKE :ids")
+    with inbox.records.engine.connect() as connection:
+        asked = connection.execute(query, {"ids": "%:1.9.7:%"}).scalar()
+    assert asked == 3
+
+
 def states(inbox: Inbox, study: str) -> set[DeliveryState]:
     return {slot.state for slot in inbox.records.deliveries([study])}
 
@@ -325,27 +349,3 @@ def test_a_stat_result_goes_first_to_a_destination_where_many_wait(inbox: Inbox,
 
 def delivered(folder: Path) -> list[str]:
     return [line.split()[1] for line in calls(folder) if line.startswith("deliver")]
-
-
-def test_a_film_that_failed_is_asked_for_again_though_the_clock_was_set_back(
-    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def receive(number: int, now: float) -> None:
-        monkeypatch.setattr("pneumo_monai.records.time.time", lambda: now)
-        identity = Identity(
-            study_instance_uid="1.9.7", sop_instance_uid=f"1.9.7.{number}", sop_class_uid="1.9", digest=f"{number}"
-        )
-        assert inbox.receive(identity, "p", "SCANNER")
-        for _ in range(2):
-            inbox.close_study("1.9.7")
-
-    receive(1, 1000.0)
-    receive(2, 900.0)
-    (second,) = [film for film in inbox.records.films("1.9.7") if film.sop_instance_uid == "1.9.7.2"]
-    inbox.records.answer([FilmAnswer(film_id=second.id, state=FilmState.FAILED, reason="internal", detail="d")])
-    receive(2, 950.0)
-    query = sa.text("SELECT count(*) FROM workflow_status WHERE workflow_uuid LIKE '%:1.9.7:%'")
-    schema = "" if inbox.records.engine.dialect.name == "sqlite" else "dbos."
-    with inbox.records.engine.connect() as connection:
-        asked = connection.execute(sa.text(str(query).replace("workflow_status", f"{schema}workflow_status"))).scalar()
-    assert asked == 3

@@ -405,6 +405,37 @@ def test_a_result_whose_films_are_gone_cannot_be_retracted(office: Office) -> No
         office.retract()
 
 
+def test_a_suspect_is_read_apart_and_the_guilty_is_refused_and_kept_aside(office: Office) -> None:
+    guilty, innocent = office.receive(), office.receive()
+    ids = {film.sop_instance_uid: film.id for film in office.records.films(office.study)}
+    suspects = Suspects(office.records.engine)
+    suspects.suspect(list(ids.values()))
+    read = office.desk._read
+    apart = []
+
+    def read_apart(study: Study) -> Study:
+        apart.append(study.study_instance_uid)
+        refused = Refused(Reason.QUARANTINED, "reading it alone ended the process with SIGSEGV")
+        films = [replace(f, refused=refused) if f.key == ids[guilty] else f for f in study.films]
+        return read(replace(study, films=tuple(films)))
+
+    office.read_apart = read_apart
+    report = office.analyse()
+    assert apart == [office.study]
+    assert report is not None
+    assert report.films == (innocent,)
+    assert office.reasons == ["quarantined", None]
+    (kept,) = (office.spool.data_dir / "quarantine").iterdir()
+    assert kept.name.startswith(guilty)
+    # Nobody opens it again, but for whoever asks for that: then it is still a suspect.
+    assert suspects.among(list(ids.values())) == {ids[guilty]}
+    office.analyse()
+    assert apart == [office.study]
+    office.analyse(again=True)
+    assert apart == [office.study] * 2
+    assert office.reasons == ["quarantined", None]
+
+
 def receivers(office: Office, revision: int) -> list[str]:
     return [slot.destination for slot in office.slots(revision)]
 
@@ -484,34 +515,3 @@ def test_a_destination_that_is_gone_and_back_gets_the_note_about_what_was_withdr
     with storage_scp(KEY_OBJECTS) as peer:
         office.deliver(peer)
     assert rejected(peer.received[0]) == {office.document(1, SR_3D).SOPInstanceUID}
-
-
-def test_a_suspect_is_read_apart_and_the_guilty_is_refused_and_kept_aside(office: Office) -> None:
-    guilty, innocent = office.receive(), office.receive()
-    ids = {film.sop_instance_uid: film.id for film in office.records.films(office.study)}
-    suspects = Suspects(office.records.engine)
-    suspects.suspect(list(ids.values()))
-    read = office.desk._read
-    apart = []
-
-    def read_apart(study: Study) -> Study:
-        apart.append(study.study_instance_uid)
-        refused = Refused(Reason.QUARANTINED, "reading it alone ended the process with SIGSEGV")
-        films = [replace(f, refused=refused) if f.key == ids[guilty] else f for f in study.films]
-        return read(replace(study, films=tuple(films)))
-
-    office.read_apart = read_apart
-    report = office.analyse()
-    assert apart == [office.study]
-    assert report is not None
-    assert report.films == (innocent,)
-    assert office.reasons == ["quarantined", None]
-    (kept,) = (office.spool.data_dir / "quarantine").iterdir()
-    assert kept.name.startswith(guilty)
-    # Nobody opens it again, but for whoever asks for that: then it is still a suspect.
-    assert suspects.among(list(ids.values())) == {ids[guilty]}
-    office.analyse()
-    assert apart == [office.study]
-    office.analyse(again=True)
-    assert apart == [office.study] * 2
-    assert office.reasons == ["quarantined", None]
