@@ -13,7 +13,7 @@ from pneumo_monai.errors import Retryable
 if TYPE_CHECKING:
     from pneumo_monai.settings import Settings
 
-__all__ = ["Config", "doctor", "ledger_of", "reconcile", "retry"]
+__all__ = ["Config", "backup", "doctor", "ledger_of", "reconcile", "retry"]
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file (YAML); docs/settings.md has every key.")
@@ -59,6 +59,34 @@ def reconcile(
     with ledger_of(settings):
         is_well = account(settings, day.date(), as_json=as_json)
     if not is_well:
+        raise typer.Exit(1)
+
+
+def backup(
+    folder: Annotated[
+        Path, typer.Argument(help="Where to; a folder that holds an earlier backup is brought up to date.")
+    ],
+    config: Config,
+) -> None:
+    """Copy ledger and spool while the service goes on; exit status 1 when the spool lacks a file of the ledger."""
+    import os
+
+    from pneumo_monai.backup import back_up
+    from pneumo_monai.settings import load_settings
+
+    os.umask(0o077)
+    settings = load_settings(config)
+    with ledger_of(settings):
+        try:
+            made = back_up(settings, folder)
+        except OSError as error:
+            raise Retryable(
+                f"{folder}: the backup is not complete ({error.strerror}); the one before is whole"
+            ) from error
+    typer.echo(f"{made.named} films and documents, {made.copied} copied now, {len(made.missing)} missing")
+    for path in made.missing:
+        typer.echo(f"missing: {path}")
+    if made.missing:
         raise typer.Exit(1)
 
 

@@ -1,11 +1,12 @@
-"""What must be in place before Holoscan is imported: the stack of its threads, and CUDA's runtime library."""
+"""What must be in place before Holoscan is imported: stack, CUDA's runtime library, no cache in HOME."""
 
 import ctypes
+import os
 import resource
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["load_cuda_runtime", "raise_stack_limit"]
+__all__ = ["keep_out_of_home", "load_cuda_runtime", "raise_stack_limit"]
 
 _STACK_BYTES = 32 << 20
 _CUDA_RUNTIME = Path("cu13", "lib", "libcudart.so.13")
@@ -17,6 +18,14 @@ def raise_stack_limit() -> None:
     wanted = _STACK_BYTES if hard == resource.RLIM_INFINITY else min(_STACK_BYTES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+
+
+def keep_out_of_home() -> None:
+    """Give CuPy, which the App SDK imports, a folder that is there: it makes one in HOME, and fails where it may not.
+
+    Nothing is written there: no kernel of CuPy's is run.
+    """
+    os.environ.setdefault("CUPY_CACHE_DIR", os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - a folder, and no file in it
 
 
 def load_cuda_runtime() -> None:

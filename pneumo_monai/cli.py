@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pneumo_monai.administration import Config, doctor, ledger_of, reconcile, retry
+from pneumo_monai.administration import Config, backup, doctor, ledger_of, reconcile, retry
 from pneumo_monai.errors import Broken, ConfigurationError, DeliveryError, PneumoMonaiError, Reason
 from pneumo_monai.forms import Form
 from pneumo_monai.processes import EX_CONFIG, end_with_parent
@@ -174,6 +174,7 @@ def status(
         print_status(settings, limit=limit, as_json=as_json)
 
 
+app.command()(backup)
 app.command()(doctor)
 app.command()(reconcile)
 app.command()(retry)

@@ -7,6 +7,7 @@ workflow, where it would hold the place of another report, and there is one way 
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import ParamSpec, Protocol
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from dbos import DBOS, DBOSClient, SetEnqueueOptions, SetWorkflowID, WorkflowSer
 from pneumo_monai.attempts import Attempts, is_spent, pause
 from pneumo_monai.entries import Errand
 from pneumo_monai.errors import Retryable
+from pneumo_monai.logs import own_text_alone
 from pneumo_monai.priority import Priority
 from pneumo_monai.records import Records
 from pneumo_monai.sections import Delivery
@@ -27,6 +29,7 @@ __all__ = [
     "Dispatch",
     "define_delivery",
     "is_retryable",
+    "own_words",
     "register_delivery_queues",
     "workflow",
 ]
@@ -60,9 +63,13 @@ class Ask(Protocol):
     def __call__(self, errand: Errand, priority: Priority, number: int = 1, after: float | None = None) -> None: ...
 
 
+own_words = partial(own_text_alone, OSError, sa.exc.DBAPIError)
+"""Around the body of each step: DBOS keeps in the ledger the text of what leaves a step."""
+
+
 def is_retryable(error: BaseException) -> bool:
     """Tell whether a step that failed is worth another attempt."""
-    return isinstance(error, Retryable | OSError | sa.exc.DBAPIError)
+    return isinstance(error, Retryable)
 
 
 def workflow(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -85,7 +92,8 @@ def define_delivery(work: Carrier, attempts: Attempts, patience: Delivery) -> As
 
     @DBOS.step(name="attempt", retries_allowed=True, max_attempts=STEP_ATTEMPTS, should_retry=is_retryable)
     def attempt(study: str, revision: int, destination: str, number: int) -> float | None:
-        return _attempt(work, attempts, patience, Errand(study, revision, destination), number)
+        with own_words():
+            return _attempt(work, attempts, patience, Errand(study, revision, destination), number)
 
     @workflow("deliver_report")
     def deliver_report(study: str, revision: int, destination: str, number: int, priority: str) -> None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-__all__ = ["link_durably", "make_directory", "write_durably"]
+__all__ = ["link_durably", "make_directory", "rename_durably", "write_durably"]
 
 
 def write_durably(path: Path, *parts: bytes | memoryview) -> None:
@@ -29,6 +29,14 @@ def write_durably(path: Path, *parts: bytes | memoryview) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _fsync_directory(path.parent)
+
+
+def rename_durably(temporary: Path, path: Path) -> None:
+    """Give a file that another program wrote its name, in the same directory, once all of it is on disk."""
+    with temporary.open("rb") as stream:
+        os.fsync(stream.fileno())
+    temporary.rename(path)
     _fsync_directory(path.parent)
 
 

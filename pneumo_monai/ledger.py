@@ -28,12 +28,13 @@ from pneumo_monai.delivering import (
     Dispatch,
     define_delivery,
     is_retryable,
+    own_words,
     register_delivery_queues,
     workflow,
 )
-from pneumo_monai.entries import Errand
+from pneumo_monai.entries import Errand, FilmState
 from pneumo_monai.findings import RetractionCause
-from pneumo_monai.logs import without_text
+from pneumo_monai.logs import name_of, without_text
 from pneumo_monai.priority import Priority
 from pneumo_monai.records import Records
 from pneumo_monai.sections import Delivery
@@ -82,9 +83,9 @@ class Inbox:
         return self.records.receive(identity, path, calling_ae_title, priority)
 
     def close_study(self, study_instance_uid: str) -> None:
-        """Ask for a report on what was received of a study so far; a repeat is a no-op."""
+        """Ask for a report on what was received of a study so far; where all has its answer, that is a no-op."""
         films = self.records.films(study_instance_uid)
-        if not films:
+        if all(film.state is not FilmState.IN_PROGRESS for film in films):
             return
         # The same films give the same id: asking twice is asking once. All of them: the clock may be set back.
         received = ",".join(f"{film.id}:{film.received_at:.6f}" for film in films)
@@ -163,18 +164,20 @@ def _define_reading(work: Work, ask: Ask) -> None:
 
     @DBOS.step(name="analyse", retries_allowed=True, max_attempts=STEP_ATTEMPTS, should_retry=is_retryable)
     def analyse(study: str, again: bool) -> tuple[int, list[str]] | None:
-        return work.analyse(study, again=again)
+        with own_words():
+            return work.analyse(study, again=again)
 
     @DBOS.step(name="give_up", retries_allowed=True, max_attempts=STEP_ATTEMPTS)
     def give_up(study: str, why: str) -> None:
-        work.give_up(study, why)
+        with own_words():
+            work.give_up(study, why)
 
     def read(study: str, *, again: bool) -> None:
         try:
             waiting = analyse(study, again)
         except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
-            _log.error("study %s cannot be analysed", study, exc_info=without_text(error))
-            give_up(study, type(error).__name__)
+            _log.error("study %s cannot be analysed: %s", study, name_of(error), exc_info=without_text(error))
+            give_up(study, name_of(error))
             return
         _ask_for_all(ask, work.priority(study), study, waiting)
 
@@ -192,14 +195,16 @@ def _define_retraction(work: Work, ask: Ask) -> None:
 
     @DBOS.step(name="retract", retries_allowed=True, max_attempts=STEP_ATTEMPTS, should_retry=is_retryable)
     def retract(study: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
-        return work.retract(study, revision, cause, why)
+        with own_words():
+            return work.retract(study, revision, cause, why)
 
     @workflow("retract_study")
     def retract_study(study: str, revision: int, cause: str, why: str) -> None:
         try:
             waiting = retract(study, revision, cause, why)
         except Exception as error:  # noqa: BLE001 - nothing else can be done about it here
-            _log.error("the result of study %s cannot be retracted", study, exc_info=without_text(error))
+            what = name_of(error)
+            _log.error("the result of study %s cannot be retracted: %s", study, what, exc_info=without_text(error))
             return
         _ask_for_all(ask, work.priority(study), study, waiting)
 

@@ -4,8 +4,12 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["configure", "without_text"]
+from pneumo_monai.errors import Broken, PneumoMonaiError, Retryable
+
+__all__ = ["configure", "name_of", "own_text_alone", "without_text"]
 
 
 def configure(process: str, level: str = "INFO") -> None:
@@ -37,3 +41,31 @@ def configure(process: str, level: str = "INFO") -> None:
 def without_text(error: BaseException) -> BaseException:
     """Return an error of the same name and traceback, without the text: that may quote what a patient's file says."""
     return RuntimeError(type(error).__name__).with_traceback(error.__traceback__)
+
+
+@contextmanager
+def own_text_alone(*retryable: type[Exception]) -> Iterator[None]:
+    """Let no text out but our own, where what is raised is kept.
+
+    Raises
+    ------
+    PneumoMonaiError
+        As it is: our texts name no patient.
+    Retryable
+        Instead of one of `retryable`, with its name for a text.
+    Broken
+        Instead of any other error, with its name for a text.
+    """
+    try:
+        yield
+    except PneumoMonaiError:
+        raise
+    except retryable as error:
+        raise Retryable(type(error).__name__).with_traceback(error.__traceback__) from None
+    except Exception as error:  # noqa: BLE001 - the same error goes on, under its name
+        raise Broken(type(error).__name__).with_traceback(error.__traceback__) from None
+
+
+def name_of(error: Exception) -> str:
+    """Name an error that `own_text_alone` let out."""
+    return str(error) if isinstance(error, Broken) else type(error).__name__

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -244,6 +244,14 @@ class Service:
         finally:
             records.engine.dispose()
 
+    def open_films(self) -> list[str]:
+        """Return the Study Instance UIDs of the studies with films in progress."""
+        records = Records(connect(self.settings.ledger_url))
+        try:
+            return records.open_studies()
+        finally:
+            records.engine.dispose()
+
     def wait_for(self, study_instance_uid: str, state: str, objects: int = 1, seconds: float = 60.0) -> StudyOverview:
         """Wait until so many objects of a study were received and the study is in a state."""
 
@@ -260,9 +268,60 @@ class Service:
         return self.process.wait(60)
 
 
+NOBODY = 65534
+_CONFINED = """
+set -e
+folder=$1 closed=$2 python=$3
+shift 3
+mount --bind "$folder" "$folder"
+if [ -n "$closed" ]; then
+    mkdir -p "$folder/python"
+    mount --bind "$python" "$folder/python"
+    mount -t tmpfs -o mode=755 tmpfs "$closed"
+    mkdir -p "$python"
+    mount --move "$folder/python" "$python"
+    rmdir "$folder/python"
+fi
+mount -o remount,ro,bind /
+exec setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all -- "$@"
+"""
+
+
+def confined(folder: Path) -> list[str]:
+    """Return what runs a command as the units of deploy/systemd do: another user, no privilege, one folder to write to.
+
+    Empty where this is not root, or the kernel does not let root do that, or nobody else may read this program.
+    """
+    if os.geteuid() != 0:
+        return []
+    for parent in (folder, *list(folder.parents)[:2]):
+        parent.chmod(0o755)
+    os.chown(folder, NOBODY, NOBODY)
+    # A Python in root's home is shown to the other user, and nothing else of it.
+    python = Path(sys.base_prefix).resolve()
+    closed = [str(parent) for parent in reversed(python.parents) if not parent.stat().st_mode & 0o001]
+    script = ["sh", "-c", _CONFINED, "confined", str(folder), *(closed[:1] or [""]), str(python)]
+    prefix = ["unshare", "--mount", "--propagation", "private", "--", *script]
+    # Twice: the first program is still found with root's eyes.
+    twice = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import pneumo_monai'], check=True)"
+    probe = subprocess.run([*prefix, sys.executable, "-c", twice], capture_output=True, text=True, check=False)
+    return prefix if probe.returncode == 0 else []
+
+
 @contextmanager
-def running_service(folder: Path, bundle: Path | None, destinations: Sequence[dict[str, Any]]) -> Iterator[Service]:
-    """Run the service until the context ends; it must then end cleanly."""
+def running_service(
+    folder: Path,
+    bundle: Path | None,
+    destinations: Sequence[dict[str, Any]],
+    *,
+    environment: Mapping[str, str] | None = None,
+    within: Sequence[str] = (),
+    **sections: Any,
+) -> Iterator[Service]:
+    """Run the service until the context ends; it must then end cleanly.
+
+    `environment` and `sections` of the settings are added to those of every test; `within` is what runs its command.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.yaml"
     content = {
@@ -271,12 +330,13 @@ def running_service(folder: Path, bundle: Path | None, destinations: Sequence[di
         "destinations": list(destinations),
         "web": {"host": "127.0.0.1", "port": free_port()},
         "model": {"path": None if bundle is None else str(bundle), "device": "cpu"},
+        **sections,
     }
     config.write_text(yaml.safe_dump(content))
     log = folder / "service.log"
     with log.open("ab") as stream:
-        command = [sys.executable, "-m", "pneumo_monai", "serve", "--config", str(config)]
-        process = subprocess.Popen(command, stdout=stream, stderr=stream)
+        command = [*within, sys.executable, "-m", "pneumo_monai", "serve", "--config", str(config)]
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, env={**os.environ, **(environment or {})})
     service = Service(load_settings(config), config, log, process)
     try:
         yield service
@@ -310,6 +370,8 @@ class StorageScp:
     received: list[Dataset] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
     """SOP Class UID to what is answered instead of success."""
+    comment: str = ""
+    """Error Comment (0000,0902) of these answers."""
     associations: int = 0
 
     @property
@@ -323,11 +385,15 @@ def storage_scp(*sop_classes: str, port: int | None = None) -> Iterator[StorageS
     """Run a peer that supports some SOP Classes only."""
     peer = StorageScp(port or free_port())
 
-    def store(event: evt.Event) -> int:
+    def store(event: evt.Event) -> int | Dataset:
         status = peer.statuses.get(str(event.request.AffectedSOPClassUID), 0x0000)
         if status == 0x0000:
             peer.received.append(event.dataset)
-        return status
+        if not peer.comment or status == 0x0000:
+            return status
+        answer = Dataset()
+        answer.Status, answer.ErrorComment = status, peer.comment
+        return answer
 
     def count(_: evt.Event) -> None:
         peer.associations += 1

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from pydicom.dataset import Dataset
 
 from pneumo_monai.overview import StudyOverview
 from tests.films import make_film
+from tests.integration.conftest import Watched
 from tests.peers import (
     COMPREHENSIVE_3D_SR,
     COMPREHENSIVE_SR,
@@ -18,8 +18,6 @@ from tests.peers import (
     Service,
     StorageScp,
     dcmsend,
-    running_service,
-    storage_scp,
     wait_until,
     write,
 )
@@ -32,38 +30,10 @@ SECONDS = 180.0
 WHY = "A sentence that no log may hold."
 
 
-@pytest.fixture(scope="module")
-def picky() -> Iterator[StorageScp]:
-    """Run a peer that knows no Comprehensive 3D SR."""
-    with storage_scp(COMPREHENSIVE_SR, KEY_OBJECTS) as peer:
-        yield peer
-
-
-@pytest.fixture(scope="module")
-def service(
-    tmp_path_factory: pytest.TempPathFactory, bundle: Path, orthanc: Orthanc, picky: StorageScp
-) -> Iterator[Service]:
-    """Run a service of its own, with both as its destinations."""
-    destinations = [
-        {
-            "name": "pacs",
-            "ae_title": "PACS",
-            "host": "127.0.0.1",
-            "port": orthanc.dicom_port,
-            "forms": [["sr-comprehensive-3d"], ["sr-text"], ["sc"]],
-        },
-        {
-            "name": "picky",
-            "ae_title": "PEER",
-            "host": "127.0.0.1",
-            "port": picky.port,
-            "forms": [["sr-comprehensive-3d", "sr-comprehensive"]],
-            "not_analysed": [],
-        },
-    ]
-    with running_service(tmp_path_factory.mktemp("life"), bundle, destinations) as running:
-        wait_until("the worker is warm", lambda: running.process_ready("worker-0"), SECONDS)
-        yield running
+@pytest.fixture
+def service(watched: Watched) -> Service:
+    """Return a service with both as its destinations."""
+    return watched.service
 
 
 def command(service: Service, *arguments: str) -> str:
