@@ -1,4 +1,4 @@
-"""The durable workflows: analyse a study, retract its result, deliver it. The only module that knows DBOS.
+"""The durable workflows: analyse a study, retract its result. With `delivering` the only module that knows DBOS.
 
 A listener enters what it received and asks for a study to be reported (`Inbox`). A worker takes up what was asked
 (`run_workflows`); what a crash interrupts is taken up again by the worker of the same slot.
@@ -12,70 +12,27 @@ A listener enters what it received and asks for a study to be reported (`Inbox`)
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import sqlalchemy as sa
-from dbos import (
-    DBOS,
-    DBOSClient,
-    DBOSPortableJSONSerializer,
-    SetEnqueueOptions,
-    SetWorkflowID,
-    WorkflowSerializationFormat,
-)
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
-from pneumo_monai.errors import Retryable
+from pneumo_monai.delivering import Ask, Errand, define_delivery, is_retryable, register_delivery_queues
 from pneumo_monai.findings import RetractionCause
 from pneumo_monai.logs import without_text
 from pneumo_monai.records import Records
 from pneumo_monai.spool import Identity
 from pneumo_monai.tables import connect
+from pneumo_monai.workflows import APPLICATION, POLLING_SECONDS, STEP_ATTEMPTS, STUDIES, VERSION, workflow_id
 
-__all__ = [
-    "DELIVERIES_AT_ONCE",
-    "DELIVERY_ATTEMPTS",
-    "LONGEST_PAUSE_SECONDS",
-    "RETRY_SECONDS",
-    "Inbox",
-    "Work",
-    "prepare",
-    "run_workflows",
-]
+__all__ = ["Inbox", "Work", "prepare", "run_workflows"]
 
 _log = logging.getLogger(__name__)
 
-_APPLICATION = "pneumo-monai"
-_SCHEMA_VERSION = "2"
-"""Version of the workflows below. A worker only takes up what this version began: change it when their steps change.
-
-Queues and workflow ids bear it too: what an older version left is asked for again, and does not stand in the way."""
-
-_STUDIES = f"studies-{_SCHEMA_VERSION}"
-_POLLING_SECONDS = 0.1
-"""How often a worker looks for work in each queue. Half of it is what an idle ledger adds on average to a study, and to
-its delivery; each look costs a few milliseconds of a core."""
-
 _STUDIES_AT_ONCE = 4
 """Studies one worker has in its graph: enough that decoding one overlaps with reading another."""
-
-_ANALYSIS_ATTEMPTS = 9
-"""Attempts at a study for which resources lack, with pauses that double from one second: four minutes."""
-
-DELIVERIES_AT_ONCE = 16
-"""Deliveries to one destination at once: some of them may wait for a peer that does not answer."""
-
-RETRY_SECONDS = 5.0
-"""Pause between two attempts at a delivery; it doubles where a destination answers and does not take it."""
-
-LONGEST_PAUSE_SECONDS = 600.0
-
-DELIVERY_ATTEMPTS = 17_280
-"""Attempts at a destination that cannot be reached, one every five seconds: a day."""
-
-_REFUSED_ATTEMPTS = 150
-"""Attempts at what a destination does not take, with pauses that double to ten minutes: a day."""
 
 
 def prepare(url: str) -> sa.Engine:
@@ -97,7 +54,7 @@ class Inbox:
     def __init__(self, engine: sa.Engine) -> None:
         self.records = Records(engine)
         self._client = DBOSClient(
-            system_database_engine=engine, application_name=_APPLICATION, serializer=DBOSPortableJSONSerializer()
+            system_database_engine=engine, application_name=APPLICATION, serializer=DBOSPortableJSONSerializer()
         )
 
     def receive(self, identity: Identity, path: str, calling_ae_title: str) -> bool:
@@ -126,11 +83,11 @@ class Inbox:
         self._client.enqueue(
             {
                 "workflow_name": workflow,
-                "queue_name": _STUDIES,
-                "workflow_id": _id(workflow, study_instance_uid, which),
+                "queue_name": STUDIES,
+                "workflow_id": workflow_id(workflow, study_instance_uid, which),
                 # One partition a study: its revisions are made one after the other.
                 "queue_partition_key": study_instance_uid,
-                "app_version": _SCHEMA_VERSION,
+                "app_version": VERSION,
                 "serialization_type": WorkflowSerializationFormat.PORTABLE,
             },
             *arguments,
@@ -148,7 +105,7 @@ class Inbox:
         self._client.destroy()
 
 
-class Work(Protocol):
+class Work(Errand, Protocol):
     """What the workflows make durable. Each call may be repeated after a crash and must then change nothing more."""
 
     destinations: Sequence[str]
@@ -168,72 +125,15 @@ class Work(Protocol):
     def waiting(self) -> list[tuple[str, int, str]]:
         """Return study, revision and destination of all that waits."""
 
-    def deliver(self, study_instance_uid: str, revision: int, destination: str) -> bool:
-        """Send a revision; False when the destination did not take all of it, `Retryable` when it is not there."""
-
-    def undeliverable(self, study_instance_uid: str, revision: int, destination: str, why: str) -> None:
-        """Enter that what still waits was not taken for as long as it was tried."""
-
-
-def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, Retryable | OSError | sa.exc.DBAPIError)
-
-
-Ask = Callable[[str, int, str, int], None]
-"""Asks for one attempt at bringing a revision of a study to a destination; attempts count from 0."""
-
-
-def _define_delivery(work: Work) -> Ask:
-    """Register what brings a revision to a destination, and return how to ask for it."""
-
-    @DBOS.step(
-        name="deliver",
-        retries_allowed=True,
-        interval_seconds=RETRY_SECONDS,
-        backoff_rate=1.0,
-        max_attempts=DELIVERY_ATTEMPTS,
-        should_retry=_is_retryable,
-    )
-    def deliver(study: str, revision: int, destination: str) -> bool:
-        return work.deliver(study, revision, destination)
-
-    @DBOS.step(name="undeliverable", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS)
-    def undeliverable(study: str, revision: int, destination: str, why: str) -> None:
-        work.undeliverable(study, revision, destination, why)
-
-    @DBOS.workflow(name="deliver_report", serialization_type=WorkflowSerializationFormat.PORTABLE)
-    def deliver_report(study: str, revision: int, destination: str, attempt: int) -> None:
-        try:
-            if deliver(study, revision, destination):
-                return
-        except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
-            why = type(error).__name__
-        else:
-            why = "it was not taken for a day"
-            if attempt + 1 < _REFUSED_ATTEMPTS:
-                # Not in this workflow: while it waited, it would hold the place of another report.
-                ask(study, revision, destination, attempt + 1)
-                return
-        _log.error("revision %d of study %s cannot be delivered to %s: %s", revision, study, destination, why)
-        undeliverable(study, revision, destination, why)
-
-    def ask(study: str, revision: int, destination: str, attempt: int) -> None:
-        pause = min(RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_PAUSE_SECONDS) if attempt else None
-        which = _id("deliver_report", study, f"{revision}:{destination}:{attempt}")
-        with SetWorkflowID(which), SetEnqueueOptions(delay_seconds=pause):
-            DBOS.enqueue_workflow(_delivery_queue(destination), deliver_report, study, revision, destination, attempt)
-
-    return ask
-
 
 def _define_reading(work: Work, ask: Ask) -> None:
     """Register what reads a study, for the first time or again."""
 
-    @DBOS.step(name="analyse", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS, should_retry=_is_retryable)
+    @DBOS.step(name="analyse", retries_allowed=True, max_attempts=STEP_ATTEMPTS, should_retry=is_retryable)
     def analyse(study: str, again: bool) -> tuple[int, list[str]] | None:
         return work.analyse(study, again=again)
 
-    @DBOS.step(name="give_up", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS)
+    @DBOS.step(name="give_up", retries_allowed=True, max_attempts=STEP_ATTEMPTS)
     def give_up(study: str, why: str) -> None:
         work.give_up(study, why)
 
@@ -258,7 +158,7 @@ def _define_reading(work: Work, ask: Ask) -> None:
 def _define_retraction(work: Work, ask: Ask) -> None:
     """Register what withdraws a result."""
 
-    @DBOS.step(name="retract", retries_allowed=True, max_attempts=_ANALYSIS_ATTEMPTS, should_retry=_is_retryable)
+    @DBOS.step(name="retract", retries_allowed=True, max_attempts=STEP_ATTEMPTS, should_retry=is_retryable)
     def retract(study: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
         return work.retract(study, revision, cause, why)
 
@@ -295,9 +195,9 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
     """
     DBOS(
         config={
-            "name": _APPLICATION,
+            "name": APPLICATION,
             "system_database_url": url,
-            "application_version": _SCHEMA_VERSION,
+            "application_version": VERSION,
             "executor_id": slot,
             "serializer": DBOSPortableJSONSerializer(),
             # Each attempt at a delivery is a warning of its own; the desk says once why one waits.
@@ -306,25 +206,18 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
     )
 
     # DBOS finds workflows by name when it recovers one: they are there before it looks.
-    ask = _define_delivery(work)
+    ask = define_delivery(work)
     _define_reading(work, ask)
     _define_retraction(work, ask)
     DBOS.launch()
     DBOS.register_queue(
-        _STUDIES,
+        STUDIES,
         partition_concurrency=1,
         worker_concurrency=_STUDIES_AT_ONCE,
-        polling_interval_sec=_POLLING_SECONDS,
+        polling_interval_sec=POLLING_SECONDS,
         on_conflict="always_update",
     )
-    for destination in work.destinations:
-        # A queue for each destination: one that is down delays no other.
-        DBOS.register_queue(
-            _delivery_queue(destination),
-            worker_concurrency=DELIVERIES_AT_ONCE,
-            polling_interval_sec=_POLLING_SECONDS,
-            on_conflict="always_update",
-        )
+    register_delivery_queues(work.destinations)
     for study, revision, destination in work.waiting():
         # Only what an older version of the workflows left is not asked for already.
         if destination in work.destinations:
@@ -333,11 +226,3 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         yield
     finally:
         DBOS.destroy(workflow_completion_timeout_sec=int(grace_seconds))
-
-
-def _id(workflow: str, study: str, which: str) -> str:
-    return f"{_SCHEMA_VERSION}:{workflow}:{study}:{which}"
-
-
-def _delivery_queue(destination: str) -> str:
-    return f"deliver-{_SCHEMA_VERSION}-{destination}"

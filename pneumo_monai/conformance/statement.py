@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template, select_autoescape
 
-from pneumo_monai import ledger
+from pneumo_monai import delivering
 from pneumo_monai.conformance import annexes, tables
 from pneumo_monai.conformance.markdown import contents
 from pneumo_monai.conformance.network import stored_syntaxes
@@ -45,10 +45,10 @@ def render_statement(settings: Settings | None = None) -> str:
         scenes=len(SCENES),
         factors=", ".join(Factor),
         silence=f"{chosen.listener.study_silence:g}",
-        retry_seconds=f"{ledger.RETRY_SECONDS:g}",
-        retry_hours=f"{ledger.RETRY_SECONDS * ledger.DELIVERY_ATTEMPTS / 3600:g}",
-        longest_pause=f"{ledger.LONGEST_PAUSE_SECONDS / 60:g}",
-        deliveries_at_once=ledger.DELIVERIES_AT_ONCE,
+        retry_seconds=f"{delivering.RETRY_SECONDS:g}",
+        retry_hours=f"{delivering.RETRY_SECONDS * delivering.DELIVERY_ATTEMPTS / 3600:g}",
+        longest_pause=f"{delivering.LONGEST_PAUSE_SECONDS / 60:g}",
+        deliveries_at_once=delivering.DELIVERIES_AT_ONCE,
         max_bytes=MAX_BYTES,
         max_pixels=MAX_PIXELS,
         min_side=MIN_SIDE,
