@@ -1,4 +1,5 @@
-"""The durable workflow that brings a revision to a destination. With `ledger` the only module that knows DBOS."""
+"""The durable workflow that brings a revision to a destination. With `ledger` and `committing` alone it
+knows DBOS."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -7,6 +8,7 @@ from typing import Protocol
 import sqlalchemy as sa
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID, WorkflowSerializationFormat
 
+from pneumo_monai.committing import Ended
 from pneumo_monai.errors import Retryable
 from pneumo_monai.workflows import POLLING_SECONDS, STEP_ATTEMPTS, delivery_queue, workflow_id
 
@@ -58,8 +60,11 @@ def is_retryable(error: BaseException) -> bool:
     return isinstance(error, Retryable | OSError | sa.exc.DBAPIError)
 
 
-def define_delivery(work: Errand) -> Ask:
-    """Register what brings a revision to a destination, and return how to ask for it."""
+def define_delivery(work: Errand, ended: Ended) -> Ask:
+    """Register what brings a revision to a destination, and return how to ask for it.
+
+    `ended` is called in the workflow once nothing waits any more: all was taken, or it was given up.
+    """
 
     @DBOS.step(
         name="deliver",
@@ -79,11 +84,13 @@ def define_delivery(work: Errand) -> Ask:
     @DBOS.workflow(name="deliver_report", serialization_type=WorkflowSerializationFormat.PORTABLE)
     def deliver_report(study: str, revision: int, destination: str, attempt: int) -> None:
         try:
-            if deliver(study, revision, destination):
-                return
+            is_done = deliver(study, revision, destination)
         except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
             why = type(error).__name__
         else:
+            if is_done:
+                ended(study, revision, destination)
+                return
             why = "it was not taken for a day"
             if attempt + 1 < _REFUSED_ATTEMPTS:
                 # Not in this workflow: while it waited, it would hold the place of another report.
@@ -91,6 +98,7 @@ def define_delivery(work: Errand) -> Ask:
                 return
         _log.error("revision %d of study %s cannot be delivered to %s: %s", revision, study, destination, why)
         undeliverable(study, revision, destination, why)
+        ended(study, revision, destination)
 
     def ask(study: str, revision: int, destination: str, attempt: int) -> None:
         pause = min(RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_PAUSE_SECONDS) if attempt else None

@@ -22,6 +22,7 @@ from pneumo_monai.readings import Readings
 from pneumo_monai.records import Records
 from pneumo_monai.retraction import Reader, documents_at, withdraw
 from pneumo_monai.revisions import Reporting
+from pneumo_monai.safekeeping import Safekeeping
 from pneumo_monai.settings import Destination
 from pneumo_monai.spool import Spool
 from pneumo_monai.study import Film, PreviousReport, Study
@@ -45,6 +46,8 @@ class Desk:
         Who gets results, and in which forms.
     delivery : Delivery
         How they get them.
+    safekeeping : Safekeeping
+        Whether they keep them.
     reporting : Reporting
         What is made of a result, for all of them.
     reader : Reader
@@ -60,6 +63,7 @@ class Desk:
         spool: Spool,
         destinations: Sequence[Destination],
         delivery: Delivery,
+        safekeeping: Safekeeping,
         reporting: Reporting,
         reader: Reader,
         read: Callable[[Study], Study],
@@ -69,6 +73,7 @@ class Desk:
         self._spool = spool
         self._peers = {destination.name: destination for destination in destinations}
         self._delivery = delivery
+        self._safekeeping = safekeeping
         self._reporting = reporting
         self._reader = reader
         self._read = read
@@ -159,6 +164,24 @@ class Desk:
             self._delivery.give_up(study_instance_uid, revision, self._peers[destination], why)
         for slot in self._records.slots(study_instance_uid, revision, destination):
             self._records.settle(slot, DeliveryState.UNDELIVERABLE, slot.detail or why)
+
+    def next_turn(self, study_instance_uid: str, revision: int, destination: str) -> int | None:
+        """Return the turn at a commitment that is due once a delivery has ended."""
+        peer = self._peers.get(destination)
+        return None if peer is None else self._safekeeping.next_turn(study_instance_uid, revision, peer)
+
+    def commit(self, study_instance_uid: str, revision: int, destination: str, turn: int) -> float | None:
+        """Ask a destination to commit to what it got, and return the seconds until it is asked again."""
+        peer = self._peers.get(destination)
+        return None if peer is None else self._safekeeping.take_turn(study_instance_uid, revision, peer, turn)
+
+    def hurry(self, study_instance_uid: str, revision: int, destination: str, turn: int) -> float | None:
+        """Return the shorter pause after a turn that was answered with a failure; None: it was not."""
+        return self._safekeeping.hurry(study_instance_uid, revision, destination, turn)
+
+    def owed(self) -> list[tuple[str, int, str, int]]:
+        """Return study, revision, destination and next turn of the commitments that may be asked for."""
+        return self._safekeeping.owed()
 
     def _current(self, study_instance_uid: str) -> tuple[int, list[str]] | None:
         """Return the current revision and the destinations that it waits for, if any."""

@@ -1,4 +1,5 @@
-"""The durable workflows: analyse a study, retract its result. With `delivering` the only module that knows DBOS.
+"""The durable workflows: analyse a study, retract its result. With `delivering` and
+`committing` the only module that knows DBOS.
 
 A listener enters what it received and asks for a study to be reported (`Inbox`). A worker takes up what was asked
 (`run_workflows`); what a crash interrupts is taken up again by the worker of the same slot.
@@ -19,13 +20,16 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
-from pneumo_monai.delivering import Ask, Errand, define_delivery, is_retryable, register_delivery_queues
+from pneumo_monai.commitments import Commitments
+from pneumo_monai.committing import Custody, define_commitment, register_commitment_queues
+from pneumo_monai.delivering import RETRY_SECONDS, Ask, Errand, define_delivery, is_retryable, register_delivery_queues
+from pneumo_monai.entries import CommitmentReport
 from pneumo_monai.findings import RetractionCause
 from pneumo_monai.logs import without_text
 from pneumo_monai.records import Records
 from pneumo_monai.spool import Identity
 from pneumo_monai.tables import connect
-from pneumo_monai.workflows import APPLICATION, POLLING_SECONDS, STEP_ATTEMPTS, STUDIES, VERSION, workflow_id
+from pneumo_monai.workflows import APPLICATION, POLLING_SECONDS, STEP_ATTEMPTS, STUDIES, VERSION, turn_id, workflow_id
 
 __all__ = ["Inbox", "Work", "prepare", "run_workflows"]
 
@@ -100,12 +104,21 @@ class Inbox:
             self.close_study(study_instance_uid)
         return len(leftovers)
 
+    def enter_commitment(self, report: CommitmentReport) -> bool:
+        """Enter what a destination answered to a request for storage commitment; False: nobody made that request."""
+        asked = Commitments(self.records.engine).enter(report)
+        if asked is not None and asked.failures:
+            # What was lost is sent again now, and not when an answer would be overdue.
+            following = turn_id(asked.study_instance_uid, asked.revision, asked.destination, asked.turn + 1)
+            self._client.set_workflow_delay(following, delay_seconds=RETRY_SECONDS)
+        return asked is not None
+
     def close(self) -> None:
         """Let go of the database."""
         self._client.destroy()
 
 
-class Work(Errand, Protocol):
+class Work(Errand, Custody, Protocol):
     """What the workflows make durable. Each call may be repeated after a crash and must then change nothing more."""
 
     destinations: Sequence[str]
@@ -124,6 +137,9 @@ class Work(Errand, Protocol):
 
     def waiting(self) -> list[tuple[str, int, str]]:
         """Return study, revision and destination of all that waits."""
+
+    def owed(self) -> list[tuple[str, int, str, int]]:
+        """Return study, revision, destination and next turn of the commitments that may be asked for."""
 
 
 def _define_reading(work: Work, ask: Ask) -> None:
@@ -206,7 +222,8 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
     )
 
     # DBOS finds workflows by name when it recovers one: they are there before it looks.
-    ask = define_delivery(work)
+    ended, ask_turn = define_commitment(work)
+    ask = define_delivery(work, ended)
     _define_reading(work, ask)
     _define_retraction(work, ask)
     DBOS.launch()
@@ -218,10 +235,14 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         on_conflict="always_update",
     )
     register_delivery_queues(work.destinations)
+    register_commitment_queues(work.destinations)
     for study, revision, destination in work.waiting():
         # Only what an older version of the workflows left is not asked for already.
         if destination in work.destinations:
             ask(study, revision, destination, 0)
+    for study, revision, destination, turn in work.owed():
+        if destination in work.destinations:
+            ask_turn(study, revision, destination, turn, None)
     try:
         yield
     finally:

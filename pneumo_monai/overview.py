@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pneumo_monai.commitments import Commitments
 from pneumo_monai.entries import (
+    CommitmentRecord,
+    CommitmentState,
     DeliveryRecord,
     DeliveryState,
     DocumentRecord,
@@ -28,7 +31,7 @@ _STATES = {
     OutcomeKind.RETRACTION: "retracted",
 }
 
-Record = TypeVar("Record", FilmRecord, DocumentRecord, DeliveryRecord)
+Record = TypeVar("Record", FilmRecord, DocumentRecord, DeliveryRecord, CommitmentRecord)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,7 @@ class StudyOverview:
         All objects received of it.
     report : ReportRecord or None
         Its current revision.
-    documents, deliveries
+    documents, deliveries, commitments
         Those of the current revision.
     """
 
@@ -50,6 +53,7 @@ class StudyOverview:
     report: ReportRecord | None
     documents: tuple[DocumentRecord, ...]
     deliveries: tuple[DeliveryRecord, ...]
+    commitments: tuple[CommitmentRecord, ...] = ()
 
     @property
     def received_at(self) -> float:
@@ -69,9 +73,19 @@ class StudyOverview:
         if any(delivery.state is DeliveryState.WITHDRAWN for delivery in self.deliveries):
             # Of the current revision: a retraction was begun, and the log says why it got no further.
             return "withdrawn"
-        if all(delivery.state in _DONE for delivery in self.deliveries):
-            return _STATES[self.report.outcome]
-        return "waiting for delivery"
+        if not all(delivery.state in _DONE for delivery in self.deliveries):
+            return "waiting for delivery"
+        if any(commitment.state is CommitmentState.UNCOMMITTED for commitment in self.commitments):
+            return "not committed"
+        if any(commitment.state is CommitmentState.PENDING for commitment in self.commitments):
+            return "waiting for commitment"
+        return _STATES[self.report.outcome]
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Where its current report stands, a line for each slot and each commitment."""
+        slots, commitments = (each.summary for each in self.deliveries), (each.summary for each in self.commitments)
+        return (*slots, *commitments)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -85,6 +99,7 @@ def overview(records: Records, limit: int) -> list[StudyOverview]:
     current = {report.study_instance_uid: report for report in records.reports(studies)}
     films = _by_study(records.films(*studies))
     documents, deliveries = _by_study(records.documents(studies)), _by_study(records.deliveries(studies))
+    commitments = _by_study(Commitments(records.engine).of(studies))
     return [
         StudyOverview(
             study_instance_uid=study,
@@ -92,6 +107,7 @@ def overview(records: Records, limit: int) -> list[StudyOverview]:
             report=(report := current.get(study)),
             documents=tuple(d for d in documents[study] if report and d.revision == report.revision),
             deliveries=tuple(d for d in deliveries[study] if report and d.revision == report.revision),
+            commitments=tuple(c for c in commitments[study] if report and c.revision == report.revision),
         )
         for study in studies
     ]

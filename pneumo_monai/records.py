@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from pneumo_monai.entries import (
+    CommitmentState,
     DeliveryRecord,
     DeliveryState,
     DocumentRecord,
@@ -26,7 +27,7 @@ from pneumo_monai.errors import Reason, Retryable
 from pneumo_monai.findings import ModelIdentity, OperatingPoint
 from pneumo_monai.forms import Form
 from pneumo_monai.spool import Identity
-from pneumo_monai.tables import DELIVERIES, DOCUMENTS, FILMS, REPORTS
+from pneumo_monai.tables import COMMITMENTS, DELIVERIES, DOCUMENTS, FILMS, REPORTS
 
 __all__ = ["Records"]
 
@@ -199,16 +200,17 @@ class Records:
         self._set(slot, DELIVERIES.c.state == DeliveryState.PENDING, state=state, detail=detail)
 
     def withdraw(self, study_instance_uid: str) -> None:
-        """Let nothing more of a study's results be sent."""
+        """Let nothing more of a study's results be sent, nor asked after."""
         with self.engine.begin() as connection:
-            connection.execute(
-                DELIVERIES.update()
-                .where(
-                    DELIVERIES.c.study_instance_uid == study_instance_uid,
-                    DELIVERIES.c.state == DeliveryState.PENDING,
+            for table, pending, withdrawn in (
+                (DELIVERIES, DeliveryState.PENDING, DeliveryState.WITHDRAWN),
+                (COMMITMENTS, CommitmentState.PENDING, CommitmentState.WITHDRAWN),
+            ):
+                connection.execute(
+                    table.update()
+                    .where(table.c.study_instance_uid == study_instance_uid, table.c.state == pending)
+                    .values(state=withdrawn, updated_at=time.time())
                 )
-                .values(state=DeliveryState.WITHDRAWN, updated_at=time.time())
-            )
 
     def _set(self, slot: DeliveryRecord, condition: sa.ColumnElement[bool], **values: Any) -> bool:
         with self.engine.begin() as connection:
@@ -231,7 +233,12 @@ def _enter(connection: sa.Connection, revision: Revision) -> None:
     model = None if report.model is None else asdict(report.model)
     point = None if report.operating_point is None else asdict(report.operating_point)
     connection.execute(REPORTS.insert().values({**vars(report), "model": model, "operating_point": point}))
-    for table, rows in ((DOCUMENTS, revision.documents), (DELIVERIES, revision.deliveries)):
+    tables = (
+        (DOCUMENTS, revision.documents),
+        (DELIVERIES, revision.deliveries),
+        (COMMITMENTS, revision.commitments),
+    )
+    for table, rows in tables:
         if rows:
             connection.execute(table.insert(), [dict(vars(row)) for row in rows])
 

@@ -10,7 +10,16 @@ from pneumo_monai.connections import AETitle, DestinationTls, Limits, ListenerTl
 from pneumo_monai.errors import Reason
 from pneumo_monai.forms import Form
 
-__all__ = ["NEVER_REPORTED", "Destination", "IntendedUse", "Ledger", "Listener", "Model", "Report"]
+__all__ = [
+    "NEVER_REPORTED",
+    "Destination",
+    "IntendedUse",
+    "Ledger",
+    "Listener",
+    "Model",
+    "Report",
+    "StorageCommitment",
+]
 
 
 NEVER_REPORTED = frozenset(
@@ -51,6 +60,11 @@ def _reported_reasons(value: tuple[Reason, ...]) -> tuple[Reason, ...]:
     return value
 
 
+def _switch(value: Any) -> Any:
+    """Let `true` stand for a section of defaults, and `false` for none."""
+    return {} if value is True else None if value is False else value
+
+
 def _uid_root(value: str | None) -> str | None:
     if value is not None and (len(value) > _UID_ROOT_LENGTH or not _UID_ROOT.fullmatch(value)):
         raise ValueError(
@@ -83,6 +97,23 @@ class Listener(Section):
     tls: ListenerTls | None = Field(default=None, description="null: connections are not encrypted.")
 
 
+class StorageCommitment(Section):
+    """Storage Commitment of one destination: whom to ask, and how long to wait for what."""
+
+    ae_title: AETitle | None = Field(default=None, description="Of the commitment SCP; null: the destination's.")
+    host: Host | None = Field(default=None, description="null: the destination's.")
+    port: Port | None = Field(default=None, description="null: the destination's.")
+    association_seconds: float = Field(
+        default=1.0, ge=0, le=60, description="How long the association of the request is kept open for its answer."
+    )
+    answer_minutes: float = Field(
+        default=60.0, gt=0, allow_inf_nan=False, description="How long an answer may take before it is asked again."
+    )
+    give_up_days: float = Field(
+        default=7.0, gt=0, allow_inf_nan=False, description="How long it is asked again after the first request."
+    )
+
+
 class Destination(Section):
     """A storage SCP that gets results, and in which forms."""
 
@@ -105,6 +136,9 @@ class Destination(Section):
             Reason.INVERTED,
         ),
         description="Reasons for which a study of which no film was read gets a report that says so.",
+    )
+    storage_commitment: Annotated[StorageCommitment | None, BeforeValidator(_switch)] = Field(
+        default=None, description="null: nobody is asked to commit to what was sent."
     )
 
 

@@ -9,6 +9,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
+from pynetdicom.events import EventHandlerType
 from pynetdicom.status import code_to_category
 
 from pneumo_monai.connections import DestinationTls
@@ -22,6 +23,7 @@ __all__ = [
     "SOP_CLASS_NOT_SUPPORTED",
     "StoragePeer",
     "calling_entity",
+    "establish",
     "is_taken",
     "open_association",
     "proposed_syntaxes",
@@ -85,6 +87,31 @@ def open_association(
     # One syntax a context: the peer then says of each whether it takes it.
     for sop_class, proposed in sorted({(sop_class, p) for sop_class, kept in kinds for p in proposed_syntaxes(kept)}):
         entity.add_requested_context(sop_class, proposed)
+    association, name = establish(entity, host=host, port=port, called_ae_title=called_ae_title, tls=tls)
+    try:
+        yield StoragePeer(association, metas, name)
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def establish(
+    entity: AE,
+    *,
+    host: str,
+    port: int,
+    called_ae_title: str,
+    tls: DestinationTls | None,
+    handlers: Sequence[EventHandlerType] = (),
+) -> tuple[Association, str]:
+    """Open an association for what an entity requests, and return it with ``AETITLE@host:port``.
+
+    Raises
+    ------
+    DeliveryError
+        No association, or a certificate that cannot be used. A peer that accepts the association and none of its
+        presentation contexts is no error.
+    """
     name = f"{called_ae_title}@{host}:{port}"
     try:
         secure = None if tls is None else SecureChannel(tls, host)
@@ -92,7 +119,9 @@ def open_association(
         raise DeliveryError(f"{name}: {error}") from error
     tls_args = None if secure is None else (secure.context, secure.server_name)
     try:
-        association = entity.associate(host, port, ae_title=called_ae_title, tls_args=tls_args)
+        association = entity.associate(
+            host, port, ae_title=called_ae_title, tls_args=tls_args, evt_handlers=list(handlers)
+        )
     except OSError as error:  # a name that does not resolve, among others
         raise DeliveryError(f"{name} could not be reached ({error.strerror})") from error
     # Where no context was accepted, pynetdicom aborts an association that the peer accepted.
@@ -100,11 +129,7 @@ def open_association(
         reason = "rejected the association" if association.is_rejected else "could not be reached"
         why = f" ({secure.failure})" if secure is not None and secure.failure else ""
         raise DeliveryError(f"{name} {reason}{why}")
-    try:
-        yield StoragePeer(association, metas, name)
-    finally:
-        if association.is_established:
-            association.release()
+    return association, name
 
 
 class StoragePeer:

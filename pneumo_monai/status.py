@@ -12,7 +12,14 @@ from pneumo_monai.settings import Settings
 
 __all__ = ["print_status"]
 
-_COLOURS = {"reported": "green", "failed": "red", "undeliverable": "red", "refused": "yellow", "retracted": "yellow"}
+_COLOURS = {
+    "reported": "green",
+    "failed": "red",
+    "undeliverable": "red",
+    "not committed": "red",
+    "refused": "yellow",
+    "retracted": "yellow",
+}
 
 
 def print_status(settings: Settings, *, limit: int, as_json: bool) -> None:
@@ -43,6 +50,6 @@ def _table(studies: list[StudyOverview]) -> Table:
             f"[{_COLOURS.get(study.state, 'default')}]{study.state}[/]",
             str(len(study.films)),
             str(study.report.revision) if study.report else "",
-            "\n".join([*(delivery.summary for delivery in study.deliveries), *study.reasons]),
+            "\n".join([*study.destinations, *study.reasons]),
         )
     return table

@@ -10,9 +10,20 @@ from pneumo_monai.entries import DeliveryState, FilmState, OutcomeKind
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.forms import Form
 
-__all__ = ["DELIVERIES", "DOCUMENTS", "FILMS", "REPORTS", "SCHEMA_VERSION", "connect", "found_version", "look_at"]
+__all__ = [
+    "COMMITMENTS",
+    "DELIVERIES",
+    "DOCUMENTS",
+    "FILMS",
+    "REPORTS",
+    "SCHEMA_VERSION",
+    "TRANSACTIONS",
+    "connect",
+    "found_version",
+    "look_at",
+]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _CREATION_LOCK = 0x706E65756D6F
 """Key of PostgreSQL's advisory lock around the creation of tables."""
 
@@ -73,6 +84,31 @@ DELIVERIES = sa.Table(
     sa.Column("detail", sa.Text),
     sa.Column("updated_at", sa.Float, nullable=False),
 )
+COMMITMENTS = sa.Table(
+    "commitments",
+    _metadata,
+    sa.Column("study_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("destination", sa.String(32), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("turn", sa.Integer, nullable=False),
+    sa.Column("began_at", sa.Float),
+    sa.Column("detail", sa.Text),
+    sa.Column("updated_at", sa.Float, nullable=False),
+)
+TRANSACTIONS = sa.Table(
+    "transactions",
+    _metadata,
+    sa.Column("transaction_uid", sa.String(64), primary_key=True),
+    sa.Column("study_instance_uid", sa.String(64), nullable=False, index=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("destination", sa.String(32), nullable=False),
+    sa.Column("turn", sa.Integer, nullable=False),
+    sa.Column("instances", sa.JSON, nullable=False),
+    sa.Column("asked_at", sa.Float, nullable=False),
+    sa.Column("answered_at", sa.Float),
+    sa.Column("failures", sa.JSON, nullable=False),
+)
 
 
 def connect(url: str) -> sa.Engine:
@@ -129,7 +165,9 @@ def _bring_up(connection: sa.Connection) -> None:
     if version == 1:
         _bring_up_from_1(connection)
     else:
+        # Version 2 lacks whole tables only.
         _metadata.create_all(connection)
+    connection.execute(_SCHEMA.delete())
     connection.execute(_SCHEMA.insert().values(version=SCHEMA_VERSION))
 
 

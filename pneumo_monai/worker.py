@@ -52,6 +52,7 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
     from pneumo_monai.records import Records
     from pneumo_monai.retraction import Reader
     from pneumo_monai.revisions import Reporting
+    from pneumo_monai.safekeeping import Safekeeping
     from pneumo_monai.spool import Spool
 
     # The desk says once why a report waits; pynetdicom would say it at each attempt.
@@ -65,11 +66,14 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
     decoder = DecodingProcess()
     graph = ResidentGraph(Reading(engine, settings.intended_use, reporting, decoder.decode))
     records, spool = Records(prepare(settings.ledger_url)), Spool(settings.data_dir)
+    title = settings.listener.ae_title
+    delivery = Delivery(records, spool, title, audit)
     desk = Desk(
         records=records,
         spool=spool,
         destinations=settings.destinations,
-        delivery=Delivery(records, spool, settings.listener.ae_title, audit),
+        delivery=delivery,
+        safekeeping=Safekeeping(records, delivery, title, settings.report.uid_root),
         reporting=reporting,
         reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
         read=graph.read,

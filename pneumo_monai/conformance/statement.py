@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template, select_autoescape
 
-from pneumo_monai import delivering
+from pneumo_monai import committing, delivering, safekeeping
 from pneumo_monai.conformance import annexes, tables
 from pneumo_monai.conformance.markdown import contents
 from pneumo_monai.conformance.network import stored_syntaxes
@@ -48,6 +48,8 @@ def render_statement(settings: Settings | None = None) -> str:
         retry_seconds=f"{delivering.RETRY_SECONDS:g}",
         retry_hours=f"{delivering.RETRY_SECONDS * delivering.DELIVERY_ATTEMPTS / 3600:g}",
         longest_pause=f"{delivering.LONGEST_PAUSE_SECONDS / 60:g}",
+        longest_commitment_pause=f"{safekeeping.LONGEST_PAUSE_SECONDS / 3600:g}",
+        commitments_at_once=committing.COMMITMENTS_AT_ONCE,
         deliveries_at_once=delivering.DELIVERIES_AT_ONCE,
         max_bytes=MAX_BYTES,
         max_pixels=MAX_PIXELS,
@@ -74,6 +76,7 @@ def render_statement(settings: Settings | None = None) -> str:
         proposals_table=tables.proposals_table(),
         scp_table=tables.scp_table(),
         scu_table=tables.scu_table(),
+        event_report_table=tables.event_report_table(),
         file_meta_table=annexes.file_meta_table(),
         common_modules=annexes.common_modules(),
         iod_sections=annexes.iod_sections(),

@@ -111,7 +111,11 @@ def test_a_study_closed_twice_is_reported_once_and_delivered_everywhere(inbox: I
             "both destinations",
             lambda: {d.state for d in inbox.records.deliveries([study])} == {DeliveryState.DELIVERED},
         )
+        wait_until("a second turn", lambda: f"commit {study} {report.revision} good 1" in calls(tmp_path))
     assert calls(tmp_path).count(f"begin {study}") == 1
+    assert [line for line in calls(tmp_path) if line.startswith("commit")] == [
+        f"commit {study} {report.revision} good {turn}" for turn in (0, 1)
+    ]
     assert [line for line in calls(tmp_path) if line.startswith("deliver")] == [
         f"deliver {study} {report.revision} good",
         f"deliver {study} {report.revision} flaky",

@@ -106,6 +106,20 @@ class RecordingWork:
             self.records.settle(slot, DeliveryState.DELIVERED)
         return True
 
+    def next_turn(self, study: str, revision: int, destination: str) -> int | None:
+        self.note(f"ended {study} {revision} {destination}")
+        return 0 if destination == "good" else None
+
+    def commit(self, study: str, revision: int, destination: str, turn: int) -> float | None:
+        self.note(f"commit {study} {revision} {destination} {turn}")
+        return 0.1 if turn == 0 else None
+
+    def hurry(self, study: str, revision: int, destination: str, turn: int) -> float | None:
+        return None
+
+    def owed(self) -> list[tuple[str, int, str, int]]:
+        return []
+
     def undeliverable(self, study: str, revision: int, destination: str, why: str) -> None:
         for slot in self.records.slots(study, revision, destination):
             self.records.settle(slot, DeliveryState.UNDELIVERABLE, why)

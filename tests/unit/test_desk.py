@@ -23,6 +23,7 @@ from pneumo_monai.records import Records
 from pneumo_monai.report.documents import BUILDERS
 from pneumo_monai.retraction import Reader
 from pneumo_monai.revisions import Reporting
+from pneumo_monai.safekeeping import Safekeeping
 from pneumo_monai.settings import Destination, IntendedUse, Report
 from pneumo_monai.spool import Spool, identify
 from pneumo_monai.study import Study
@@ -80,11 +81,13 @@ class Office:
             return study
 
         bundle = self.engine.bundle
+        delivery = Delivery(self.records, self.spool, "PNEUMO")
         return Desk(
             records=self.records,
             spool=self.spool,
             destinations=self.destinations,
-            delivery=Delivery(self.records, self.spool, "PNEUMO"),
+            delivery=delivery,
+            safekeeping=Safekeeping(self.records, delivery, "PNEUMO"),
             reporting=reporting,
             reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
             read=read,

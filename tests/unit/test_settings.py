@@ -65,6 +65,7 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
                 "tls": None,
                 "forms": (("sr-comprehensive-3d",),),
                 "not_analysed": ("age", "pixel-format", "too-large", "undecodable", "unlike-chest", "inverted"),
+                "storage_commitment": None,
             },
         ),
         "web": {"host": "127.0.0.1", "port": 8080, "token": None, "token_file": None, "behind_proxy": False},
@@ -328,3 +329,15 @@ def test_what_has_no_file_takes_intended_use_from_the_environment(monkeypatch: p
     variable = "PNEUMO_MONAI_INTENDED_USE__MINIMUM_AGE"
     with pytest.raises(ConfigurationError, match=rf"^{variable}: intended_use\.minimum_age: "):
         load_intended_use()
+
+
+def test_storage_commitment_is_off_on_or_told_whom_to_ask(load):
+    peer = {"name": "pacs", "ae_title": "PACS", "host": "pacs", "port": 104}
+    chosen = [
+        load({"destinations": [{**peer, "storage_commitment": value}]}).destinations[0].storage_commitment
+        for value in (None, False, True, {}, {"port": 105, "answer_minutes": 600})
+    ]
+    assert chosen[:2] == [None, None]
+    assert [each and (each.port, each.answer_minutes) for each in chosen[2:]] == [(None, 60), (None, 60), (105, 600)]
+    with pytest.raises(ConfigurationError, match=r"destinations\[0\].storage_commitment.association_seconds"):
+        load({"destinations": [{**peer, "storage_commitment": {"association_seconds": 61}}]})
