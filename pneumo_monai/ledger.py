@@ -20,10 +20,11 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
+from pneumo_monai.cleaning import Housekeeping, define_cleaning, schedule_cleaning
 from pneumo_monai.commitments import Commitments
 from pneumo_monai.committing import Custody, define_commitment, register_commitment_queues
 from pneumo_monai.delivering import RETRY_SECONDS, Ask, Errand, define_delivery, is_retryable, register_delivery_queues
-from pneumo_monai.entries import CommitmentReport
+from pneumo_monai.entries import CommitmentReport, FilmState
 from pneumo_monai.findings import RetractionCause
 from pneumo_monai.logs import without_text
 from pneumo_monai.records import Records
@@ -68,7 +69,8 @@ class Inbox:
     def close_study(self, study_instance_uid: str) -> None:
         """Ask for a report on what was received of a study so far; a repeat is a no-op."""
         films = self.records.films(study_instance_uid)
-        if not films:
+        if not any(film.state is FilmState.IN_PROGRESS for film in films):
+            # All of it is answered. The id below would say so too, but old ids are forgotten.
             return
         newest = max(round(film.received_at * 1e6) for film in films)
         # The same films give the same id: asking twice is asking once.
@@ -118,7 +120,7 @@ class Inbox:
         self._client.destroy()
 
 
-class Work(Errand, Custody, Protocol):
+class Work(Errand, Custody, Housekeeping, Protocol):
     """What the workflows make durable. Each call may be repeated after a crash and must then change nothing more."""
 
     destinations: Sequence[str]
@@ -226,6 +228,7 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
     ask = define_delivery(work, ended)
     _define_reading(work, ask)
     _define_retraction(work, ask)
+    clean_up = define_cleaning(work)
     DBOS.launch()
     DBOS.register_queue(
         STUDIES,
@@ -236,6 +239,7 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
     )
     register_delivery_queues(work.destinations)
     register_commitment_queues(work.destinations)
+    schedule_cleaning(clean_up)
     for study, revision, destination in work.waiting():
         # Only what an older version of the workflows left is not asked for already.
         if destination in work.destinations:

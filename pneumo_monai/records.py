@@ -51,7 +51,7 @@ class Records:
         means cannot be told.
         """
         with self.engine.begin() as connection:
-            self._lock_study(connection, identity.study_instance_uid)
+            self.lock_study(connection, identity.study_instance_uid)
             same_uid = FILMS.c.sop_instance_uid == identity.sop_instance_uid
             known = connection.execute(sa.select(FILMS.c.digest, FILMS.c.state, FILMS.c.id).where(same_uid)).all()
             for digest, state, film_id in known:
@@ -76,8 +76,8 @@ class Records:
             )
         return True
 
-    def _lock_study(self, connection: sa.Connection, study_instance_uid: str) -> None:
-        """Let one association at a time look whether an object is known, and enter it if not."""
+    def lock_study(self, connection: sa.Connection, study_instance_uid: str) -> None:
+        """Let one transaction at a time look whether an object of a study is known, and enter it if not."""
         if self.engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from pneumo_monai.connections import AETitle, DestinationTls, Limits, ListenerTls, Peer, Section
 from pneumo_monai.errors import Reason
@@ -18,6 +18,7 @@ __all__ = [
     "Listener",
     "Model",
     "Report",
+    "Retention",
     "StorageCommitment",
 ]
 
@@ -30,9 +31,10 @@ NEVER_REPORTED = frozenset(
         Reason.MISSING_IDENTITY,
         Reason.CONFLICTING_CONTENT,
         Reason.RETRACTED,
+        Reason.FILMS_REMOVED,
     }
 )
-"""Reasons of objects that are no film, name no study of their own, or whose result was withdrawn."""
+"""Reasons of objects that are no film, name no study of their own, or of whose study there was a result before."""
 
 _UID_ROOT = re.compile(r"(?:[01]\.(?:\d|[1-3]\d)|2\.(?:0|[1-9]\d*))(?:\.(?:0|[1-9]\d*))*")
 _UID_ROOT_LENGTH = 24
@@ -173,6 +175,27 @@ class IntendedUse(Section):
     inverted: Literal["refuse", "flag", "accept"] = Field(
         default="flag", description="What becomes of pictures that look like the negative of a chest film."
     )
+
+
+Days = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Retention(Section):
+    """How long what is done with stays: days since anything last happened to a study; null: for ever."""
+
+    films_days: Days | None = Field(default=30.0, description="Films on disk.")
+    results_days: Days | None = Field(default=90.0, description="Results on disk.")
+    ledger_days: Days | None = Field(default=365.0, description="What the ledger knows of a study.")
+
+    @model_validator(mode="after")
+    def _rows_stay_longest(self) -> Self:
+        days = (self.films_days, self.results_days)
+        if self.ledger_days is not None and any(each is None or each > self.ledger_days for each in days):
+            raise ValueError(
+                "ledger_days is shorter than films_days or results_days: the ledger knows which files may go; make it "
+                "longer, or null"
+            )
+        return self
 
 
 class Ledger(Section):

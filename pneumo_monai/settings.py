@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.monitoring import Alarms, Audit, Web
-from pneumo_monai.sections import Destination, IntendedUse, Ledger, Listener, Model, Report
+from pneumo_monai.sections import Destination, IntendedUse, Ledger, Listener, Model, Report, Retention
 
 __all__ = [
     "Alarms",
@@ -24,6 +24,7 @@ __all__ = [
     "Listener",
     "Model",
     "Report",
+    "Retention",
     "Settings",
     "Web",
     "load_intended_use",
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     model: Model = Model()
     intended_use: IntendedUse = IntendedUse()
     report: Report = Report()
+    retention: Retention = Retention()
     ledger: Ledger = Ledger()
 
     @field_validator("data_dir", mode="before")

@@ -50,6 +50,7 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
     from pneumo_monai.ledger import prepare, run_workflows
     from pneumo_monai.reading import Reading
     from pneumo_monai.records import Records
+    from pneumo_monai.retention import Retention
     from pneumo_monai.retraction import Reader
     from pneumo_monai.revisions import Reporting
     from pneumo_monai.safekeeping import Safekeeping
@@ -68,12 +69,14 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
     records, spool = Records(prepare(settings.ledger_url)), Spool(settings.data_dir)
     title = settings.listener.ae_title
     delivery = Delivery(records, spool, title, audit)
+    committing = [peer.name for peer in settings.destinations if peer.storage_commitment is not None]
     desk = Desk(
         records=records,
         spool=spool,
         destinations=settings.destinations,
         delivery=delivery,
         safekeeping=Safekeeping(records, delivery, title, settings.report.uid_root),
+        retention=Retention(records, spool, settings.retention, committing),
         reporting=reporting,
         reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
         read=graph.read,

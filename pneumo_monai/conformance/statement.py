@@ -51,6 +51,8 @@ def render_statement(settings: Settings | None = None) -> str:
         longest_commitment_pause=f"{safekeeping.LONGEST_PAUSE_SECONDS / 3600:g}",
         commitments_at_once=committing.COMMITMENTS_AT_ONCE,
         deliveries_at_once=delivering.DELIVERIES_AT_ONCE,
+        films_days=_days(chosen.retention.films_days),
+        results_days=_days(chosen.retention.results_days),
         max_bytes=MAX_BYTES,
         max_pixels=MAX_PIXELS,
         min_side=MIN_SIDE,
@@ -88,6 +90,10 @@ def render_statement(settings: Settings | None = None) -> str:
         private_codes=annexes.private_codes(),
     )
     return text.replace(_CONTENTS, contents(text))
+
+
+def _days(days: float | None) -> str:
+    return "never" if days is None else f"{days:g} days"
 
 
 @cache

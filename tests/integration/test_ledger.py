@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from pneumo_monai.cleaning import SCHEDULE
 from pneumo_monai.entries import (
     DeliveryRecord,
     DeliveryState,
@@ -23,6 +25,7 @@ from pneumo_monai.findings import RetractionCause
 from pneumo_monai.forms import Form
 from pneumo_monai.ledger import Inbox, prepare
 from pneumo_monai.spool import Identity
+from pneumo_monai.workflows import VERSION
 from tests.peers import free_port, need, wait_until
 
 pytestmark = pytest.mark.integration
@@ -231,3 +234,28 @@ def test_what_an_older_version_left_waiting_is_asked_for_again(inbox: Inbox, url
     )
     with working(url, tmp_path):
         wait_until("delivered", lambda: f"deliver {study} 1 good" in calls(tmp_path))
+
+
+def test_what_is_done_with_is_removed_bite_by_bite_and_so_is_finished_work(
+    inbox: Inbox, url: str, tmp_path: Path
+) -> None:
+    study = f"1.2.{os.getpid()}.10"
+    receive(inbox, study)
+    inbox.close_study(study)
+    with working(url, tmp_path):
+        wait_until("delivered", lambda: inbox.records.latest_report(study) and not inbox.records.waiting())
+        client = inbox._client
+        of_study = {"workflow_id_prefix": f"{VERSION}:report_study:{study}"}
+        (finished,) = wait_until("finished", lambda: client.list_workflows(status="SUCCESS", **of_study))
+        tables = sa.Table("workflow_status", sa.MetaData(), schema=None if url.startswith("sqlite") else "dbos")
+        old = sa.text(
+            f"UPDATE {tables.fullname} SET completed_at = completed_at - 2678400000 "
+            f"WHERE workflow_uuid = '{finished.workflow_id}'"
+        )
+        with inbox.records.engine.begin() as connection:
+            connection.execute(old)
+        wait_until("the schedule", lambda: client.get_schedule(SCHEDULE))
+        client.trigger_schedule(SCHEDULE)
+        wait_until("three bites", lambda: calls(tmp_path).count("clean") == 3)
+        wait_until("it is forgotten", lambda: not client.list_workflows(**of_study))
+        assert client.list_workflows(workflow_id_prefix=f"{VERSION}:deliver_report:{study}")

@@ -23,6 +23,11 @@ from pneumo_monai.ledger import prepare, run_workflows
 from pneumo_monai.records import Records
 
 
+def calls_of(folder: Path) -> list[str]:
+    """Return the lines that were written down."""
+    return (folder / "calls").read_text().splitlines()
+
+
 class RecordingWork:
     """Answers each study, in a file for each call, as slowly as the environment asks."""
 
@@ -116,6 +121,10 @@ class RecordingWork:
 
     def hurry(self, study: str, revision: int, destination: str, turn: int) -> float | None:
         return None
+
+    def clean(self) -> int:
+        self.note("clean")
+        return int(calls_of(self.folder).count("clean") < 3)
 
     def owed(self) -> list[tuple[str, int, str, int]]:
         return []

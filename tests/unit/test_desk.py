@@ -21,10 +21,12 @@ from pneumo_monai.overview import overview
 from pneumo_monai.reading import Reading
 from pneumo_monai.records import Records
 from pneumo_monai.report.documents import BUILDERS
+from pneumo_monai.retention import Retention
 from pneumo_monai.retraction import Reader
 from pneumo_monai.revisions import Reporting
 from pneumo_monai.safekeeping import Safekeeping
 from pneumo_monai.settings import Destination, IntendedUse, Report
+from pneumo_monai.settings import Retention as RetentionSettings
 from pneumo_monai.spool import Spool, identify
 from pneumo_monai.study import Study
 from pneumo_monai.tables import connect
@@ -61,6 +63,7 @@ class Office:
         self.destinations: Sequence[Destination] = (destination(),)
         self.intended_use = IntendedUse()
         self.report = Report()
+        self.retention = RetentionSettings()
 
     def receive(self, **attributes: Any) -> str:
         """Receive a film of the study, and return its SOP Instance UID."""
@@ -88,6 +91,7 @@ class Office:
             destinations=self.destinations,
             delivery=delivery,
             safekeeping=Safekeeping(self.records, delivery, "PNEUMO"),
+            retention=Retention(self.records, self.spool, self.retention),
             reporting=reporting,
             reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
             read=read,

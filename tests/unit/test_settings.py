@@ -80,6 +80,7 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
             "inverted": "flag",
         },
         "report": {"uid_root": None},
+        "retention": {"films_days": 30.0, "results_days": 90.0, "ledger_days": 365.0},
         "ledger": {"url": None},
     }
     assert settings.ledger_url == "sqlite:////var/lib/pneumo-monai/ledger.sqlite"
@@ -341,3 +342,10 @@ def test_storage_commitment_is_off_on_or_told_whom_to_ask(load):
     assert [each and (each.port, each.answer_minutes) for each in chosen[2:]] == [(None, 60), (None, 60), (105, 600)]
     with pytest.raises(ConfigurationError, match=r"destinations\[0\].storage_commitment.association_seconds"):
         load({"destinations": [{**peer, "storage_commitment": {"association_seconds": 61}}]})
+
+
+def test_rows_are_kept_as_long_as_what_they_tell_of(load):
+    assert load({"retention": {"films_days": 3, "results_days": 400, "ledger_days": None}}).retention.films_days == 3
+    for wrong in ({"ledger_days": 29}, {"films_days": None}, {"results_days": 366}):
+        with pytest.raises(ConfigurationError, match=r"retention: ledger_days is shorter than"):
+            load({"retention": wrong})
