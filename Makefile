@@ -15,7 +15,7 @@ help:
 	@echo "make demo      run the whole road on drawn phantoms; make demo INPUT=folder for real films"
 	@echo "make test      run the tests"
 	@echo "make viewer-test  look at results in OHIF; VIEWER_SCREENSHOTS=folder keeps what was seen"
-	@echo "make check     lint, format and type checks"
+	@echo "make check     lint, format and type checks; known vulnerabilities of what is locked"
 	@echo "make wheel     build the wheel into dist/"
 	@echo "make map       build the container image IMAGE with docker, podman or buildah; make map-test runs it"
 	@echo "make map-stage lay the package's files into build/map, for monai-deploy package"
@@ -46,6 +46,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m app_package.vulnerabilities constraints/map-cpu.txt constraints/map-gpu.txt
 
 wheel: install
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -65,7 +66,7 @@ LOCKING := uv pip compile --quiet --universal --fork-strategy fewest --python-ve
 	--no-annotate --custom-compile-command 'make lock' --constraint constraints/map.txt
 
 lock:
-	printf 'torch==2.13.0+cpu\nnvidia-cuda-runtime\n' | $(LOCKING) pyproject.toml - --output-file constraints/map-cpu.txt \
+	echo 'torch==2.13.0+cpu' | $(LOCKING) pyproject.toml - --output-file constraints/map-cpu.txt \
 		--extra-index-url https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match
 	$(LOCKING) pyproject.toml --constraint constraints/train.txt --output-file constraints/map-gpu.txt
 	echo 'hatchling>=1.27' | $(LOCKING) - --output-file constraints/map-build.txt

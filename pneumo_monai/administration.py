@@ -13,7 +13,7 @@ from pneumo_monai.errors import Retryable
 if TYPE_CHECKING:
     from pneumo_monai.settings import Settings
 
-__all__ = ["Config", "doctor", "ledger_of", "reconcile"]
+__all__ = ["Config", "doctor", "ledger_of", "reconcile", "retry"]
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="Configuration file (YAML); docs/settings.md has every key.")
@@ -60,3 +60,20 @@ def reconcile(
         is_well = account(settings, day.date(), as_json=as_json)
     if not is_well:
         raise typer.Exit(1)
+
+
+def retry(
+    config: Config,
+    destination: Annotated[str | None, typer.Option(help="Only what goes to this destination; default: all.")] = None,
+    study: Annotated[str | None, typer.Option(help="Only this Study Instance UID; default: all.")] = None,
+) -> None:
+    """Try to deliver again, now, what is undeliverable or waits; the age of both counts from now."""
+    from pneumo_monai import logs
+    from pneumo_monai.revising import ask_for_another_attempt
+    from pneumo_monai.settings import load_settings
+
+    logs.configure("retry")
+    settings = load_settings(config)
+    with ledger_of(settings):
+        for line in ask_for_another_attempt(settings, destination=destination, study=study):
+            typer.echo(line)

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 
 from pneumo_monai.connections import Limits, Peer
+from pneumo_monai.priority import Priority
 
 __all__ = [
     "CALLED_AE_TITLE_NOT_RECOGNIZED",
@@ -63,7 +64,7 @@ class Admission:
     """
 
     def __init__(self, peers: Sequence[Peer], called_ae_title: str | None) -> None:
-        self._peers = [(peer.ae_title, [ip_network(entry) for entry in peer.addresses]) for peer in peers]
+        self._peers = [(peer, [ip_network(entry) for entry in peer.addresses]) for peer in peers]
         self._called_ae_title = called_ae_title
 
     def refuse(self, request: A_ASSOCIATE_RQ, address: str) -> Rejection | None:
@@ -71,17 +72,24 @@ class Admission:
         if request.protocol_version != 1:
             return PROTOCOL_VERSION_NOT_SUPPORTED
         # An address that may not use a title gets the same answer as a title that nobody may use.
-        if self._peers and not self._is_known(str(request.calling_ae_title).strip(), _plain(address)):
+        if self._peers and self._peer(str(request.calling_ae_title).strip(), address) is None:
             return CALLING_AE_TITLE_NOT_RECOGNIZED
         if self._called_ae_title is not None and str(request.called_ae_title).strip() != self._called_ae_title:
             return CALLED_AE_TITLE_NOT_RECOGNIZED
         return None
 
-    def _is_known(self, title: str, address: IPv4Address | IPv6Address) -> bool:
-        return any(
-            known in (None, title) and (not ranges or any(address in range_ for range_ in ranges))
-            for known, ranges in self._peers
-        )
+    def priority(self, title: str, address: str) -> Priority | None:
+        """Return the priority that the rules give to the films of a title at an address; None: they say nothing."""
+        peer = self._peer(title, address)
+        return None if peer is None else peer.priority
+
+    def _peer(self, title: str, address: str) -> Peer | None:
+        """Return the first rule that lets a title in from an address."""
+        plain = _plain(address)
+        for peer, ranges in self._peers:
+            if peer.ae_title in (None, title) and (not ranges or any(plain in range_ for range_ in ranges)):
+                return peer
+        return None
 
 
 class Seats:

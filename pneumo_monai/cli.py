@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pneumo_monai.administration import Config, doctor, ledger_of, reconcile
+from pneumo_monai.administration import Config, doctor, ledger_of, reconcile, retry
 from pneumo_monai.errors import Broken, ConfigurationError, DeliveryError, PneumoMonaiError, Reason
 from pneumo_monai.forms import Form
 from pneumo_monai.processes import EX_CONFIG, end_with_parent
@@ -176,6 +176,7 @@ def status(
 
 app.command()(doctor)
 app.command()(reconcile)
+app.command()(retry)
 
 
 @app.command()

@@ -21,7 +21,10 @@ from pneumo_monai.entries import (
 from pneumo_monai.forms import Form
 from pneumo_monai.tables import COMMITMENTS, DELIVERIES, TRANSACTIONS
 
-__all__ = ["Commitments"]
+__all__ = ["RETRY_SECONDS", "Commitments"]
+
+RETRY_SECONDS = 5.0
+"""Pause after a turn that failed; it doubles with each turn."""
 
 _OPEN = (CommitmentState.PENDING, CommitmentState.UNCOMMITTED)
 """An answer that comes late is as good as one in time."""

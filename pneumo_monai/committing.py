@@ -9,12 +9,16 @@ from typing import Protocol
 
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID, WorkflowSerializationFormat
 
+from pneumo_monai.entries import Errand
 from pneumo_monai.workflows import PATIENT_POLLING_SECONDS, STEP_ATTEMPTS, commitment_queue, turn_id
 
-__all__ = ["COMMITMENTS_AT_ONCE", "AskTurn", "Custody", "Ended", "define_commitment", "register_commitment_queues"]
+__all__ = ["COMMITMENTS_AT_ONCE", "Custody", "Ended", "define_commitment", "register_commitment_queues"]
 
 COMMITMENTS_AT_ONCE = 4
 """Requests to one destination at once: each keeps its association open for a while, for the answer."""
+
+_OVER = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+"""States of a workflow that does nothing more."""
 
 
 class Custody(Protocol):
@@ -30,20 +34,36 @@ class Custody(Protocol):
         """Return the seconds until the next turn after one that was answered with a failure; None: it was not."""
 
 
-AskTurn = Callable[[str, int, str, int, float | None], None]
-"""Asks for one turn at a commitment to a revision, after a pause in seconds; turns count from 0."""
-
-Ended = Callable[[str, int, str], None]
+Ended = Callable[[Errand], None]
 """Is called by a workflow once nothing waits any more for a destination to take a revision."""
 
+Resume = Callable[[Iterable[tuple[Errand, int]]], None]
+"""Asks, at a start, for the next turns of what is owed, where nobody asked for them."""
 
-def define_commitment(work: Custody) -> tuple[Ended, AskTurn]:
-    """Register the workflow, and return what is to be called when a delivery has ended, and how to ask for a turn."""
+
+def define_commitment(work: Custody) -> tuple[Ended, Resume]:
+    """Register the workflow, and return what is called when a delivery has ended, and what at a start."""
+
+    ask = _define_turns(work)
 
     @DBOS.step(name="next_turn", retries_allowed=True, max_attempts=STEP_ATTEMPTS)
     def next_turn(study: str, revision: int, destination: str) -> int | None:
         return work.next_turn(study, revision, destination)
 
+    def ended(errand: Errand) -> None:
+        turn = next_turn(*errand)
+        if turn is not None:
+            ask(errand, _unspent(errand, turn), None)
+
+    def resume(owed: Iterable[tuple[Errand, int]]) -> None:
+        for errand, turn in owed:
+            # What is asked for already stays as it is.
+            ask(errand, _unspent(errand, turn), None)
+
+    return ended, resume
+
+
+def _define_turns(work: Custody) -> Callable[[Errand, int, float | None], None]:
     @DBOS.step(name="commit", retries_allowed=True, max_attempts=STEP_ATTEMPTS)
     def commit(study: str, revision: int, destination: str, turn: int) -> float | None:
         return work.commit(study, revision, destination, turn)
@@ -57,23 +77,25 @@ def define_commitment(work: Custody) -> tuple[Ended, AskTurn]:
         pause = commit(study, revision, destination, turn)
         if pause is None:
             return
-        ask(study, revision, destination, turn + 1, pause)
+        errand = Errand(study, revision, destination)
+        ask(errand, turn + 1, pause)
         # An answer that came before there was a next turn to hurry is seen here; a later one by whoever enters it.
         sooner = hurry(study, revision, destination, turn)
         if sooner is not None:
-            DBOS.set_workflow_delay(turn_id(study, revision, destination, turn + 1), delay_seconds=sooner)
+            DBOS.set_workflow_delay(turn_id(errand, turn + 1), delay_seconds=sooner)
 
-    def ask(study: str, revision: int, destination: str, turn: int, pause: float | None) -> None:
-        which = turn_id(study, revision, destination, turn)
-        with SetWorkflowID(which), SetEnqueueOptions(delay_seconds=pause):
-            DBOS.enqueue_workflow(commitment_queue(destination), commit_report, study, revision, destination, turn)
+    def ask(errand: Errand, turn: int, pause: float | None) -> None:
+        with SetWorkflowID(turn_id(errand, turn)), SetEnqueueOptions(delay_seconds=pause):
+            DBOS.enqueue_workflow(commitment_queue(errand.destination), commit_report, *errand, turn)
 
-    def ended(study: str, revision: int, destination: str) -> None:
-        turn = next_turn(study, revision, destination)
-        if turn is not None:
-            ask(study, revision, destination, turn, None)
+    return ask
 
-    return ended, ask
+
+def _unspent(errand: Errand, turn: int) -> int:
+    """Return the next turn that is not over: one may have ended with nothing, while nobody was to be asked."""
+    while (found := DBOS.get_workflow_status(turn_id(errand, turn))) is not None and found.status in _OVER:
+        turn += 1
+    return turn
 
 
 def register_commitment_queues(destinations: Iterable[str]) -> None:

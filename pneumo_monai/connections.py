@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["AETitle", "DestinationTls", "Limits", "ListenerTls", "Peer", "Profile", "Section", "is_loopback"]
+from pneumo_monai.priority import Priority
+
+__all__ = ["AETitle", "DestinationTls", "Limits", "ListenerTls", "Peer", "Profile", "Seconds", "Section", "is_loopback"]
 
 
 def _ae_title(value: str) -> str:
@@ -50,6 +52,7 @@ class Peer(Section):
 
     ae_title: AETitle | None = Field(default=None, description="Calling AE title; null: every title.")
     addresses: tuple[AddressRange, ...] = Field(default=(), description="Addresses and ranges; none: every address.")
+    priority: Priority | None = Field(default=None, description="Of its films; null: as its C-STORE requests say.")
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -65,6 +68,7 @@ class Limits(Section):
     associations_per_address: int | None = Field(default=None, ge=1, description="Open at once from one address.")
     pdu_bytes: int = Field(default=128 * 1024, ge=4096, le=1 << 20, description="Maximum Length Received.")
     message_bytes: int = Field(default=1 << 30, ge=1 << 20, description="Of one DIMSE message, data set included.")
+    disk_reserve_bytes: int = Field(default=1 << 30, ge=0, description="Kept free of data_dir's disk.")
     artim_timeout: Seconds = Field(default=30.0, description="From the connection to the whole A-ASSOCIATE-RQ.")
     network_timeout: Seconds = Field(default=60.0, description="Silence between two whole PDUs.")
     dimse_timeout: Seconds = Field(default=600.0, description="From the first byte of a message to its last.")

@@ -1,47 +1,51 @@
-"""The durable workflow that brings a revision to a destination. With `ledger` and `committing` alone it
-knows DBOS."""
+"""The durable attempts at bringing a revision to a destination. Like the `ledger` it knows DBOS.
+
+Each attempt is a workflow of its own: one that fails asks for the next, after a pause, and ends. So nothing waits in a
+workflow, where it would hold the place of another report, and there is one way to wait, whatever a destination did.
+"""
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ParamSpec, Protocol
 
 import sqlalchemy as sa
-from dbos import DBOS, SetEnqueueOptions, SetWorkflowID, WorkflowSerializationFormat
+from dbos import DBOS, DBOSClient, SetEnqueueOptions, SetWorkflowID, WorkflowSerializationFormat
 
+from pneumo_monai.attempts import Attempts, is_spent, pause
 from pneumo_monai.committing import Ended
+from pneumo_monai.entries import Errand
 from pneumo_monai.errors import Retryable
-from pneumo_monai.workflows import POLLING_SECONDS, STEP_ATTEMPTS, delivery_queue, workflow_id
+from pneumo_monai.priority import Priority
+from pneumo_monai.records import Records
+from pneumo_monai.sections import Delivery
+from pneumo_monai.workflows import POLLING_SECONDS, STEP_ATTEMPTS, VERSION, attempt_id, delivery_queue
 
 __all__ = [
     "DELIVERIES_AT_ONCE",
-    "DELIVERY_ATTEMPTS",
-    "LONGEST_PAUSE_SECONDS",
-    "RETRY_SECONDS",
     "Ask",
-    "Errand",
+    "Carrier",
+    "Dispatch",
     "define_delivery",
     "is_retryable",
     "register_delivery_queues",
+    "workflow",
 ]
+
+P = ParamSpec("P")
 
 _log = logging.getLogger(__name__)
 
 DELIVERIES_AT_ONCE = 16
 """Deliveries to one destination at once: some of them may wait for a peer that does not answer."""
 
-RETRY_SECONDS = 5.0
-"""Pause between two attempts at a delivery; it doubles where a destination answers and does not take it."""
+_OVER = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+"""States of a workflow that does nothing more."""
 
-LONGEST_PAUSE_SECONDS = 600.0
-
-DELIVERY_ATTEMPTS = 17_280
-"""Attempts at a destination that cannot be reached, one every five seconds: a day."""
-
-_REFUSED_ATTEMPTS = 150
-"""Attempts at what a destination does not take, with pauses that double to ten minutes: a day."""
+_IDS_AT_ONCE = 1000
 
 
-class Errand(Protocol):
+class Carrier(Protocol):
     """What the workflow makes durable. Each call may be repeated after a crash and must then change nothing more."""
 
     def deliver(self, study_instance_uid: str, revision: int, destination: str) -> bool:
@@ -51,8 +55,10 @@ class Errand(Protocol):
         """Enter that what still waits was not taken for as long as it was tried."""
 
 
-Ask = Callable[[str, int, str, int], None]
-"""Asks for one attempt at bringing a revision of a study to a destination; attempts count from 0."""
+class Ask(Protocol):
+    """Asks, within a workflow, for an attempt at a delivery."""
+
+    def __call__(self, errand: Errand, priority: Priority, number: int = 1, after: float | None = None) -> None: ...
 
 
 def is_retryable(error: BaseException) -> bool:
@@ -60,53 +66,77 @@ def is_retryable(error: BaseException) -> bool:
     return isinstance(error, Retryable | OSError | sa.exc.DBAPIError)
 
 
-def define_delivery(work: Errand, ended: Ended) -> Ask:
+def workflow(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a workflow: however often a worker dies, it is taken up again, for what ends workers is quarantined."""
+    return DBOS.workflow(name=name, serialization_type=WorkflowSerializationFormat.PORTABLE, max_recovery_attempts=None)
+
+
+def define_delivery(work: Carrier, attempts: Attempts, patience: Delivery, ended: Ended) -> Ask:
     """Register what brings a revision to a destination, and return how to ask for it.
 
-    `ended` is called in the workflow once nothing waits any more: all was taken, or it was given up.
+    Parameters
+    ----------
+    work : Carrier
+        What makes an attempt.
+    attempts : Attempts
+        Where it is entered how it went.
+    patience : Delivery
+        How long the pauses are, and when it is given up.
+    ended : Ended
+        What is called in the workflow once nothing waits any more: all was taken, or it was given up.
     """
 
-    @DBOS.step(
-        name="deliver",
-        retries_allowed=True,
-        interval_seconds=RETRY_SECONDS,
-        backoff_rate=1.0,
-        max_attempts=DELIVERY_ATTEMPTS,
-        should_retry=is_retryable,
-    )
-    def deliver(study: str, revision: int, destination: str) -> bool:
-        return work.deliver(study, revision, destination)
+    @DBOS.step(name="attempt", retries_allowed=True, max_attempts=STEP_ATTEMPTS, should_retry=is_retryable)
+    def attempt(study: str, revision: int, destination: str, number: int) -> float | None:
+        return _attempt(work, attempts, patience, Errand(study, revision, destination), number)
 
-    @DBOS.step(name="undeliverable", retries_allowed=True, max_attempts=STEP_ATTEMPTS)
-    def undeliverable(study: str, revision: int, destination: str, why: str) -> None:
-        work.undeliverable(study, revision, destination, why)
-
-    @DBOS.workflow(name="deliver_report", serialization_type=WorkflowSerializationFormat.PORTABLE)
-    def deliver_report(study: str, revision: int, destination: str, attempt: int) -> None:
-        try:
-            is_done = deliver(study, revision, destination)
-        except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
-            why = type(error).__name__
+    @workflow("deliver_report")
+    def deliver_report(study: str, revision: int, destination: str, number: int, priority: str) -> None:
+        after = attempt(study, revision, destination, number)
+        if after is not None:
+            ask(Errand(study, revision, destination), Priority(priority), number + 1, after)
         else:
-            if is_done:
-                ended(study, revision, destination)
-                return
-            why = "it was not taken for a day"
-            if attempt + 1 < _REFUSED_ATTEMPTS:
-                # Not in this workflow: while it waited, it would hold the place of another report.
-                ask(study, revision, destination, attempt + 1)
-                return
-        _log.error("revision %d of study %s cannot be delivered to %s: %s", revision, study, destination, why)
-        undeliverable(study, revision, destination, why)
-        ended(study, revision, destination)
+            ended(Errand(study, revision, destination))
 
-    def ask(study: str, revision: int, destination: str, attempt: int) -> None:
-        pause = min(RETRY_SECONDS * 2.0 ** (attempt - 1), LONGEST_PAUSE_SECONDS) if attempt else None
-        which = workflow_id("deliver_report", study, f"{revision}:{destination}:{attempt}")
-        with SetWorkflowID(which), SetEnqueueOptions(delay_seconds=pause):
-            DBOS.enqueue_workflow(delivery_queue(destination), deliver_report, study, revision, destination, attempt)
+    def ask(errand: Errand, priority: Priority, number: int = 1, after: float | None = None) -> None:
+        options = SetEnqueueOptions(delay_seconds=after, priority=priority.rank)
+        with SetWorkflowID(attempt_id(errand, number)), options:
+            DBOS.enqueue_workflow(delivery_queue(errand.destination), deliver_report, *errand, number, str(priority))
 
     return ask
+
+
+def _attempt(work: Carrier, attempts: Attempts, patience: Delivery, errand: Errand, number: int) -> float | None:
+    """Make one attempt; return the seconds until the next, None when there is none."""
+    try:
+        is_done = work.deliver(*errand)
+    except sa.exc.DBAPIError:
+        # The ledger, not the destination: the step is made again.
+        raise
+    except (Retryable, OSError):
+        is_done = False
+    except Exception as error:  # noqa: BLE001 - entered in the ledger, for all to see
+        _give_up(work, attempts, errand, type(error).__name__)
+        return None
+    if is_done:
+        attempts.end(errand)
+        return None
+    now, known = time.time(), attempts.of(errand)
+    if is_spent(patience, known, now):
+        _give_up(work, attempts, errand, f"it was not taken for {patience.give_up_after_hours:g} hours")
+        return None
+    # A clock that was set back: it counts from now, or it would count for ever.
+    since = min(known.since, now)
+    seconds = pause(patience, attempt_id(errand, number), now - since)
+    attempts.failed(errand, number, since=since, tried_at=now, next_at=now + seconds)
+    return seconds
+
+
+def _give_up(work: Carrier, attempts: Attempts, errand: Errand, why: str) -> None:
+    study, revision, destination = errand
+    _log.error("revision %d of study %s cannot be delivered to %s: %s", revision, study, destination, why)
+    work.undeliverable(*errand, why)
+    attempts.end(errand)
 
 
 def register_delivery_queues(destinations: Iterable[str]) -> None:
@@ -118,3 +148,76 @@ def register_delivery_queues(destinations: Iterable[str]) -> None:
             polling_interval_sec=POLLING_SECONDS,
             on_conflict="always_update",
         )
+
+
+class Dispatch:
+    """Asks for attempts from outside of the workflows.
+
+    Parameters
+    ----------
+    client : DBOSClient
+        Of the same database.
+    records : Records
+        The ledger's tables.
+    """
+
+    def __init__(self, client: DBOSClient, records: Records) -> None:
+        self._client = client
+        self._records = records
+        self._attempts = Attempts(records.engine)
+
+    def resume(self, errands: Sequence[Errand]) -> None:
+        """Ask for what nobody asked for: an older version did, or the attempt came to an end that nobody entered."""
+        for errand, number, is_asked_for in self._next(errands):
+            if not is_asked_for:
+                self._enqueue(errand, number)
+
+    def hasten(self, errands: Sequence[Errand]) -> None:
+        """Ask for an attempt at once, where none is under way."""
+        for errand, number, _ in self._next(errands):
+            # Either it is there and waits, or it is not there: one of the two does something.
+            self._enqueue(errand, number)
+            self._client.set_workflow_delay(attempt_id(errand, number), delay_seconds=0)
+            self._attempts.is_due(errand)
+
+    def mind_the_clock(self, patience: Delivery) -> None:
+        """Let nothing wait longer than the longest pause: a clock that was set back would have it wait that long."""
+        late = self._attempts.ahead_of(time.time() + patience.longest_pause)
+        if late:
+            _log.warning("the clock was set back: %d deliveries are tried now, not when they were to be", len(late))
+            self.hasten([attempt.errand for attempt in late])
+
+    def _enqueue(self, errand: Errand, number: int) -> None:
+        priority = self._records.priority(errand.study_instance_uid)
+        self._client.enqueue(
+            {
+                "workflow_name": "deliver_report",
+                "queue_name": delivery_queue(errand.destination),
+                "workflow_id": attempt_id(errand, number),
+                "app_version": VERSION,
+                "priority": priority.rank,
+                "serialization_type": WorkflowSerializationFormat.PORTABLE,
+            },
+            *errand,
+            number,
+            str(priority),
+        )
+
+    def _next(self, errands: Sequence[Errand]) -> Iterator[tuple[Errand, int, bool]]:
+        """Yield the number of the next attempt at each, and whether it was asked for."""
+        numbers = {errand: self._attempts.of(errand).number + 1 for errand in errands}
+        while numbers:
+            ids = {attempt_id(errand, number): errand for errand, number in numbers.items()}
+            states = dict(self._states(list(ids)))
+            for which, errand in ids.items():
+                state = states.get(which)
+                if state in _OVER:
+                    numbers[errand] += 1
+                else:
+                    yield errand, numbers.pop(errand), state is not None
+
+    def _states(self, ids: Sequence[str]) -> Iterator[tuple[str, str]]:
+        for first in range(0, len(ids), _IDS_AT_ONCE):
+            some = list(ids[first : first + _IDS_AT_ONCE])
+            for found in self._client.list_workflows(workflow_ids=some, load_input=False, load_output=False):
+                yield found.workflow_id, found.status

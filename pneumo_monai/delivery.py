@@ -78,6 +78,10 @@ class Delivery:
         self._audit.delivered(peer.ae_title, peer.host, study_instance_uid, went)
         return all(slot.state is not DeliveryState.PENDING for slot in now)
 
+    def wait(self, why: str, study_instance_uid: str, revision: int, destination: str) -> None:
+        """Enter why what waits cannot be sent now."""
+        self._wait(why, *self._waiting(study_instance_uid, revision, destination))
+
     def give_up(self, study_instance_uid: str, revision: int, peer: Destination, why: str) -> None:
         """Enter in the audit trail that a destination will not get what still waits."""
         files = self._files(study_instance_uid, revision, peer.name)
@@ -123,6 +127,7 @@ class Delivery:
         DeliveryError
             One was, and could not be sent all the same.
         """
+        priority = self._records.priority(slot.study_instance_uid)
         if association.is_gone:
             raise DeliveryError(f"{association.name} ended the association")
         passed: list[str] = []
@@ -135,7 +140,7 @@ class Delivery:
                     return
                 try:
                     for file in files[form]:
-                        association.store(file)
+                        association.store(file, priority)
                 except NotAccepted:
                     self._records.begin_sending(slot, None)
                 else:

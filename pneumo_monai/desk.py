@@ -9,16 +9,18 @@ from pneumo_monai.entries import (
     INTERNAL,
     DeliveryState,
     DocumentRecord,
+    Errand,
     FilmAnswer,
     FilmRecord,
     FilmState,
     OutcomeKind,
     ReportRecord,
 )
-from pneumo_monai.errors import OutOfResources, Reason, Refused
+from pneumo_monai.errors import DeliveryError, OutOfResources, Reason, Refused
 from pneumo_monai.filing import file_report, file_withdrawal
 from pneumo_monai.findings import RetractionCause
 from pneumo_monai.forms import Form
+from pneumo_monai.priority import Priority
 from pneumo_monai.readings import Readings
 from pneumo_monai.records import Records
 from pneumo_monai.retention import Retention
@@ -28,6 +30,7 @@ from pneumo_monai.safekeeping import Safekeeping
 from pneumo_monai.settings import Destination
 from pneumo_monai.spool import Spool
 from pneumo_monai.study import Film, PreviousReport, Study
+from pneumo_monai.suspects import Suspects
 
 __all__ = ["Desk"]
 
@@ -65,6 +68,8 @@ class Desk:
         What reads here.
     read : callable
         Passes one study through the graph: `pneumo_monai.graph.ResidentGraph.read`.
+    read_apart : callable
+        Reads one study in a process of its own: `pneumo_monai.reading_process.ReadingProcess.read`.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Desk:
         reporting: Reporting,
         reader: Reader,
         read: Callable[[Study], Study],
+        read_apart: Callable[[Study], Study],
     ) -> None:
         self._records = records
         self._readings = Readings(records.engine)
@@ -90,6 +96,8 @@ class Desk:
         self._reporting = reporting
         self._reader = reader
         self._read = read
+        self._read_apart = read_apart
+        self._suspects = Suspects(records.engine)
         self.destinations: Sequence[str] = tuple(self._peers)
 
     def analyse(self, study_instance_uid: str, *, again: bool = False) -> tuple[int, list[str]] | None:
@@ -100,22 +108,38 @@ class Desk:
             return self._current(study_instance_uid)
         previous = self._previous(study_instance_uid)
         films = [_film(film, self._spool, again=again) for film in received]
-        study = self._read(
-            Study(
-                study_instance_uid=study_instance_uid,
-                # What was refused before only matters to a report that speaks of all refusals.
-                films=tuple(film for film in films if film.is_open or previous is None),
-                previous=previous,
-            )
+        study = Study(
+            study_instance_uid=study_instance_uid,
+            # What was refused before only matters to a report that speaks of all refusals.
+            films=tuple(film for film in films if film.is_open or previous is None),
+            previous=previous,
         )
+        touched = [film.key for film in study.films if not _is_quarantined(film)]
+        suspects = self._suspects.among(touched)
+        study = self._read_apart(study) if suspects else self._read(study)
         if any(film.again for film in study.films):
             raise OutOfResources("a film could not be read for want of resources")
-        open_films = {film.key for film in films if film.is_open}
-        answers = [_answer(film) for film in study.films if film.key in open_films]
-        revision = None if study.report is None else file_report(study.report, self._spool, self._peers.values())
+        guilty = {film.key for film in study.films if film.key in touched and _is_quarantined(film)}
+        for record in received:
+            if record.id in guilty:
+                self._spool.keep_aside(record.path)
+        answered = guilty | {film.key for film in films if film.is_open}
+        answers = [_answer(film) for film in study.films if film.key in answered]
+        revision = None
+        if study.report is not None:
+            revision = file_report(
+                study.report,
+                self._spool,
+                self._peers.values(),
+                senders={film.sop_instance_uid: film.calling_ae_title for film in received if _is_known(film)},
+                holders=self._holders(study_instance_uid),
+            )
         self._records.answer(answers, revision)
         if study.report is not None:
             self._readings.keep(study.report.outcome)
+        if suspects:
+            # The guilty stay suspects: whoever has them read again has them read apart.
+            self._suspects.clear(suspects - guilty)
         return self._current(study_instance_uid)
 
     def _is_gone(self, film: FilmRecord) -> bool:
@@ -169,7 +193,7 @@ class Desk:
             why=why,
             reader=self._reader,
             previous=previous,
-            known_at={name: self._paths(known) for name, known in known_at.items() if name in self._peers},
+            known_at={name: self._paths(known) for name, known in known_at.items()},
             reporting=self._reporting,
         )
         answers = [
@@ -182,16 +206,21 @@ class Desk:
         self._records.answer(answers, file_withdrawal(withdrawal, self._spool, self._peers.values(), known_at))
         self._readings.keep(withdrawal.report.outcome)
 
-    def waiting(self) -> list[tuple[str, int, str]]:
-        """Return study, revision and destination of all that waits."""
-        slots = self._records.waiting()
-        return list(dict.fromkeys((slot.study_instance_uid, slot.revision, slot.destination) for slot in slots))
+    def waiting(self) -> list[Errand]:
+        """Return all that waits."""
+        return list(dict.fromkeys(slot.errand for slot in self._records.waiting()))
+
+    def priority(self, study_instance_uid: str) -> Priority:
+        """Return the priority of a study: that of its first film."""
+        return self._records.priority(study_instance_uid)
 
     def deliver(self, study_instance_uid: str, revision: int, destination: str) -> bool:
         """Send what a destination still has to get of a revision; False when it does not take all of it now."""
         peer = self._peers.get(destination)
         if peer is None:
-            raise KeyError(f"destination {destination!r} is no longer in the configuration")
+            why = f"destinations: {destination!r} is no longer in the configuration"
+            self._delivery.wait(why, study_instance_uid, revision, destination)
+            raise DeliveryError(why)
         return self._delivery.deliver(study_instance_uid, revision, peer)
 
     def undeliverable(self, study_instance_uid: str, revision: int, destination: str, why: str) -> None:
@@ -215,9 +244,13 @@ class Desk:
         """Return the shorter pause after a turn that was answered with a failure; None: it was not."""
         return self._safekeeping.hurry(study_instance_uid, revision, destination, turn)
 
-    def owed(self) -> list[tuple[str, int, str, int]]:
-        """Return study, revision, destination and next turn of the commitments that may be asked for."""
-        return self._safekeeping.owed()
+    def owed(self) -> list[tuple[Errand, int]]:
+        """Return the commitments that may be asked for, and the next turn of each."""
+        return [(errand, turn) for errand, turn in self._safekeeping.owed() if self._is_asked(errand.destination)]
+
+    def _is_asked(self, destination: str) -> bool:
+        peer = self._peers.get(destination)
+        return peer is not None and peer.storage_commitment is not None
 
     def clean(self) -> int:
         """Remove what its time has come for, and return of how many studies; 0: there is nothing left to remove."""
@@ -234,6 +267,18 @@ class Desk:
             if slot.revision == current.revision and slot.state is DeliveryState.PENDING
         )
         return (current.revision, list(waiting)) if waiting else None
+
+    def _holders(self, study_instance_uid: str) -> set[str]:
+        """Return the destinations that got the current revision, or still will: not those it was withdrawn from."""
+        current = self._records.latest_report(study_instance_uid)
+        return {
+            slot.destination
+            for slot in self._records.deliveries([study_instance_uid])
+            if current is not None
+            and slot.revision == current.revision
+            and current.outcome is not OutcomeKind.RETRACTION
+            and slot.state is not DeliveryState.WITHDRAWN
+        }
 
     def _previous(self, study_instance_uid: str) -> PreviousReport | None:
         current = self._records.latest_report(study_instance_uid)
@@ -266,9 +311,17 @@ def _film(film: FilmRecord, spool: Spool, *, again: bool) -> Film:
     return Film(path=spool.path(film.path), key=film.id, refused=refused)
 
 
+def _is_quarantined(film: Film) -> bool:
+    return film.refused is not None and film.refused.reason is Reason.QUARANTINED
+
+
 def _is_subject(film: FilmRecord, report: ReportRecord) -> bool:
     """Tell whether a report speaks of a film, and not of other content under the same UID."""
-    return film.sop_instance_uid in report.films and film.reason != Reason.CONFLICTING_CONTENT
+    return film.sop_instance_uid in report.films and _is_known(film)
+
+
+def _is_known(film: FilmRecord) -> bool:
+    return film.reason != Reason.CONFLICTING_CONTENT
 
 
 def _answer(film: Film) -> FilmAnswer:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-__all__ = ["make_directory", "write_durably"]
+__all__ = ["link_durably", "make_directory", "write_durably"]
 
 
 def write_durably(path: Path, *parts: bytes | memoryview) -> None:
@@ -30,6 +30,29 @@ def write_durably(path: Path, *parts: bytes | memoryview) -> None:
         temporary.unlink(missing_ok=True)
         raise
     _fsync_directory(path.parent)
+
+
+def link_durably(path: Path, target: Path) -> None:
+    """Give a file a second name, so that it stays when its first is taken away; a repeat changes nothing.
+
+    Where the file system has no links, it is copied.
+
+    Raises
+    ------
+    OSError
+        There is no such file, or the disk is full.
+    """
+    make_directory(target.parent)
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        return
+    except (PermissionError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        write_durably(target, path.read_bytes())
+    else:
+        _fsync_directory(target.parent)
 
 
 def make_directory(path: Path) -> None:

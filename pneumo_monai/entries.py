@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from pneumo_monai.findings import ModelIdentity, OperatingPoint
 from pneumo_monai.forms import Form
+from pneumo_monai.priority import Priority
 
 __all__ = [
     "INTERNAL",
@@ -15,6 +17,7 @@ __all__ = [
     "DeliveryRecord",
     "DeliveryState",
     "DocumentRecord",
+    "Errand",
     "FilmAnswer",
     "FilmRecord",
     "FilmState",
@@ -60,6 +63,14 @@ class CommitmentState(StrEnum):
     """It was asked for as long as the settings say, and never committed to all of it."""
 
 
+class Errand(NamedTuple):
+    """A revision of a study's result on its way to a destination."""
+
+    study_instance_uid: str
+    revision: int
+    destination: str
+
+
 class OutcomeKind(StrEnum):
     """Which of the three outcomes a revision has."""
 
@@ -83,6 +94,7 @@ class FilmRecord:
     reason: str | None
     detail: str | None
     answered_at: float | None
+    priority: Priority = Priority.ROUTINE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +174,11 @@ class DeliveryRecord:
     updated_at: float
 
     @property
+    def errand(self) -> Errand:
+        """What it is a part of."""
+        return Errand(self.study_instance_uid, self.revision, self.destination)
+
+    @property
     def summary(self) -> str:
         """One line for people."""
         what = self.form or " or ".join(self.alternatives)
@@ -190,6 +207,11 @@ class CommitmentRecord:
     began_at: float | None = None
     detail: str | None = None
     updated_at: float
+
+    @property
+    def errand(self) -> Errand:
+        """What is to be committed to, and by whom."""
+        return Errand(self.study_instance_uid, self.revision, self.destination)
 
     @property
     def summary(self) -> str:
@@ -225,6 +247,11 @@ class Transaction:
     asked_at: float
     answered_at: float | None = None
     failures: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def errand(self) -> Errand:
+        """What was to be committed to, and by whom."""
+        return Errand(self.study_instance_uid, self.revision, self.destination)
 
 
 @dataclass(frozen=True, kw_only=True)

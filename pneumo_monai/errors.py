@@ -53,6 +53,7 @@ class Reason(StrEnum):
     CONFLICTING_CONTENT = "conflicting-content"
     RETRACTED = "retracted"
     FILMS_REMOVED = "films-removed"
+    QUARANTINED = "quarantined"
 
 
 class PneumoMonaiError(Exception):

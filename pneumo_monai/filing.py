@@ -1,7 +1,7 @@
 """A new revision put on disk, and as the ledger enters it: its documents, and what each destination gets of them."""
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pneumo_monai.entries import (
     CommitmentRecord,
@@ -23,15 +23,38 @@ from pneumo_monai.study import NewReport
 __all__ = ["file_report", "file_withdrawal"]
 
 
-def file_report(report: NewReport, spool: Spool, destinations: Collection[Destination]) -> Revision:
-    """Store a revision with findings, or with a refusal, which only those get who want one of its reasons."""
+def file_report(
+    report: NewReport,
+    spool: Spool,
+    destinations: Collection[Destination],
+    *,
+    senders: Mapping[str, str] | None = None,
+    holders: Collection[str] = (),
+) -> Revision:
+    """Store a revision with findings, or with a refusal, which only those get who want one of its reasons.
+
+    Parameters
+    ----------
+    report : NewReport
+        What was written.
+    spool : Spool
+        Where to.
+    destinations : collection of Destination
+        Those of the configuration.
+    senders : Mapping or None
+        SOP Instance UID to calling AE title of the films that were received; None: not known.
+    holders : collection of str
+        Names of those that got the revision before it, or will: each gets this one too, whoever sent the films, for it
+        supersedes what they have.
+    """
     record = _record(report)
+    sent_by = {(senders or {}).get(film) for film in record.films}
     documents = _store(report.documents, record, spool)
     forms = {document.form for document in documents}
     deliveries = [
         slot
         for peer in destinations
-        if not isinstance(report.outcome, StudyRefusal) or not set(peer.not_analysed).isdisjoint(record.reasons)
+        if peer.name in holders or (_is_for(peer, sent_by) and _wants(peer, report.outcome, record.reasons))
         for slot in _slots(record, peer.name, peer.forms, forms)
     ]
     return _revision(record, documents, deliveries, destinations)
@@ -51,7 +74,8 @@ def file_withdrawal(
     destinations : collection of Destination
         Those of the configuration.
     holders : iterable of str
-        Names of those who have it or may have it. One that is no longer in the configuration is entered too.
+        Names of those who have it or may have it. One that is no longer in the configuration is entered too, with a
+        note that goes when it is back and somebody asks for that.
     """
     record = _record(withdrawal.report)
     documents = _store(withdrawal.report.documents, record, spool)
@@ -59,11 +83,11 @@ def file_withdrawal(
     peers = {peer.name: peer for peer in destinations}
     deliveries: list[DeliveryRecord] = []
     for name in sorted(holders):
+        notes = _store(withdrawal.notes[name], record, spool, name)
+        documents += notes
         if name not in peers:
             deliveries += [_unreachable(record, name)]
             continue
-        notes = _store(withdrawal.notes[name], record, spool, name)
-        documents += notes
         alternatives = (*peers[name].forms, (Form.REJECTION_NOTE,))
         deliveries += _slots(record, name, alternatives, forms | {note.form for note in notes})
     return _revision(record, documents, deliveries, destinations)
@@ -90,6 +114,14 @@ def _revision(
     return Revision(
         report=report, documents=tuple(documents), deliveries=tuple(deliveries), commitments=tuple(commitments)
     )
+
+
+def _is_for(peer: Destination, sent_by: Collection[str | None]) -> bool:
+    return not peer.calling_ae_titles or not set(peer.calling_ae_titles).isdisjoint(sent_by)
+
+
+def _wants(peer: Destination, outcome: Outcome, reasons: Collection[str]) -> bool:
+    return not isinstance(outcome, StudyRefusal) or not set(peer.not_analysed).isdisjoint(reasons)
 
 
 def _record(report: NewReport) -> ReportRecord:

@@ -26,8 +26,7 @@ _THREADS = 3
 
 def connect_stages(application: Application, source: Operator, reading: Reading, sink: Operator) -> None:
     """Wire the five stages between a source and a sink."""
-    stages = (reading.load, reading.gate, reading.preprocess, reading.infer, reading.report)
-    operators = [source, *(StageOperator(application, stage=stage) for stage in stages), sink]
+    operators = [source, *(StageOperator(application, stage=stage) for stage in reading.stages), sink]
     for upstream, downstream in pairwise(operators):
         application.add_flow(upstream, downstream, {("study", "study")})
 

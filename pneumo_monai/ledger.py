@@ -1,5 +1,5 @@
-"""The durable workflows: analyse a study, retract its result. With `delivering` and
-`committing` the only module that knows DBOS.
+"""The durable workflows: analyse a study, retract its result. Only it and
+`delivering`, `committing` and `cleaning` know DBOS.
 
 A listener enters what it received and asks for a study to be reported (`Inbox`). A worker takes up what was asked
 (`run_workflows`); what a crash interrupts is taken up again by the worker of the same slot.
@@ -9,35 +9,62 @@ A listener enters what it received and asks for a study to be reported (`Inbox`)
     Inbox.receive ▸ films         Inbox.close_study ▸ report_study  ▸ (analyse) ▸ deliver_report, one a destination
                                   Inbox.reread      ▸ reread_study  ▸ (analyse) ▸ the same
                                   Inbox.retract     ▸ retract_study ▸ (retract) ▸ the same
+                                  Inbox.try_again                               ▸ deliver_report
 """
 
 import logging
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
+from pneumo_monai.attempts import Attempts
 from pneumo_monai.cleaning import Housekeeping, define_cleaning, schedule_cleaning
-from pneumo_monai.commitments import Commitments
+from pneumo_monai.commitments import RETRY_SECONDS, Commitments
 from pneumo_monai.committing import Custody, define_commitment, register_commitment_queues
-from pneumo_monai.delivering import RETRY_SECONDS, Ask, Errand, define_delivery, is_retryable, register_delivery_queues
-from pneumo_monai.entries import CommitmentReport, FilmState
+from pneumo_monai.delivering import (
+    Ask,
+    Carrier,
+    Dispatch,
+    define_delivery,
+    is_retryable,
+    register_delivery_queues,
+    workflow,
+)
+from pneumo_monai.entries import CommitmentReport, Errand, FilmState
 from pneumo_monai.findings import RetractionCause
 from pneumo_monai.logs import without_text
+from pneumo_monai.priority import Priority
 from pneumo_monai.records import Records
+from pneumo_monai.sections import Delivery
 from pneumo_monai.spool import Identity
 from pneumo_monai.tables import connect
-from pneumo_monai.workflows import APPLICATION, POLLING_SECONDS, STEP_ATTEMPTS, STUDIES, VERSION, turn_id, workflow_id
+from pneumo_monai.workflows import (
+    APPLICATION,
+    POLLING_SECONDS,
+    STEP_ATTEMPTS,
+    VERSION,
+    study_queue,
+    turn_id,
+    workflow_id,
+)
 
 __all__ = ["Inbox", "Work", "prepare", "run_workflows"]
 
 _log = logging.getLogger(__name__)
 
-_STUDIES_AT_ONCE = 4
-"""Studies one worker has in its graph: enough that decoding one overlaps with reading another."""
+_STUDIES_AT_ONCE = {Priority.STAT: 4, Priority.ROUTINE: 4, Priority.LOW: 1}
+"""Studies one worker has in its graph: enough that decoding one overlaps with reading another.
+
+Each priority has places of its own. In a queue with a partition for each study, which lets its revisions be made one
+after the other, DBOS draws the next studies by lot: a priority there orders the work on one study alone."""
+
+_CLOCK_SECONDS = 30.0
+"""How often it is looked whether the clock was set back."""
 
 
 def prepare(url: str) -> sa.Engine:
@@ -58,13 +85,13 @@ class Inbox:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.records = Records(engine)
-        self._client = DBOSClient(
-            system_database_engine=engine, application_name=APPLICATION, serializer=DBOSPortableJSONSerializer()
-        )
+        self._client = _client(engine)
 
-    def receive(self, identity: Identity, path: str, calling_ae_title: str) -> bool:
+    def receive(
+        self, identity: Identity, path: str, calling_ae_title: str, priority: Priority = Priority.ROUTINE
+    ) -> bool:
         """Commit a received object; False when the very same one was there already."""
-        return self.records.receive(identity, path, calling_ae_title)
+        return self.records.receive(identity, path, calling_ae_title, priority)
 
     def close_study(self, study_instance_uid: str) -> None:
         """Ask for a report on what was received of a study so far; a repeat is a no-op."""
@@ -72,9 +99,10 @@ class Inbox:
         if not any(film.state is FilmState.IN_PROGRESS for film in films):
             # All of it is answered. The id below would say so too, but old ids are forgotten.
             return
-        newest = max(round(film.received_at * 1e6) for film in films)
-        # The same films give the same id: asking twice is asking once.
-        self._ask("report_study", study_instance_uid, f"{len(films)}:{newest}", study_instance_uid)
+        # The same films give the same id: asking twice is asking once. All of them: the clock may be set back.
+        received = ",".join(f"{film.id}:{film.received_at:.6f}" for film in films)
+        which = uuid.uuid5(uuid.NAMESPACE_OID, received).hex
+        self._ask("report_study", study_instance_uid, which, study_instance_uid)
 
     def reread(self, study_instance_uid: str) -> None:
         """Ask for the films of a study to be opened again, and for a revision if that gives something new."""
@@ -85,11 +113,19 @@ class Inbox:
         arguments = (study_instance_uid, revision, str(cause), why)
         self._ask("retract_study", study_instance_uid, uuid.uuid4().hex, *arguments)
 
+    def try_again(self, errands: Sequence[Errand]) -> None:
+        """Let what was given up wait again, count its age from now, and ask for an attempt at once."""
+        attempts = Attempts(self.records.engine)
+        for errand in errands:
+            self.records.revive(errand)
+            attempts.begin_again(errand)
+        Dispatch(self._client, self.records).hasten(errands)
+
     def _ask(self, workflow: str, study_instance_uid: str, which: str, *arguments: Any) -> None:
         self._client.enqueue(
             {
                 "workflow_name": workflow,
-                "queue_name": STUDIES,
+                "queue_name": study_queue(self.records.priority(study_instance_uid)),
                 "workflow_id": workflow_id(workflow, study_instance_uid, which),
                 # One partition a study: its revisions are made one after the other.
                 "queue_partition_key": study_instance_uid,
@@ -111,8 +147,7 @@ class Inbox:
         asked = Commitments(self.records.engine).enter(report)
         if asked is not None and asked.failures:
             # What was lost is sent again now, and not when an answer would be overdue.
-            following = turn_id(asked.study_instance_uid, asked.revision, asked.destination, asked.turn + 1)
-            self._client.set_workflow_delay(following, delay_seconds=RETRY_SECONDS)
+            self._client.set_workflow_delay(turn_id(asked.errand, asked.turn + 1), delay_seconds=RETRY_SECONDS)
         return asked is not None
 
     def close(self) -> None:
@@ -120,7 +155,7 @@ class Inbox:
         self._client.destroy()
 
 
-class Work(Errand, Custody, Housekeeping, Protocol):
+class Work(Carrier, Custody, Housekeeping, Protocol):
     """What the workflows make durable. Each call may be repeated after a crash and must then change nothing more."""
 
     destinations: Sequence[str]
@@ -137,11 +172,14 @@ class Work(Errand, Custody, Housekeeping, Protocol):
     def retract(self, study_instance_uid: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
         """Withdraw a study's result unless it was since `revision`, and return what waits, as `analyse` does."""
 
-    def waiting(self) -> list[tuple[str, int, str]]:
-        """Return study, revision and destination of all that waits."""
+    def waiting(self) -> list[Errand]:
+        """Return all that waits."""
 
-    def owed(self) -> list[tuple[str, int, str, int]]:
-        """Return study, revision, destination and next turn of the commitments that may be asked for."""
+    def owed(self) -> list[tuple[Errand, int]]:
+        """Return the commitments that may be asked for, and the next turn of each."""
+
+    def priority(self, study_instance_uid: str) -> Priority:
+        """Return the priority of a study; it never changes."""
 
 
 def _define_reading(work: Work, ask: Ask) -> None:
@@ -162,13 +200,13 @@ def _define_reading(work: Work, ask: Ask) -> None:
             _log.error("study %s cannot be analysed", study, exc_info=without_text(error))
             give_up(study, type(error).__name__)
             return
-        _ask_for_all(ask, study, waiting)
+        _ask_for_all(ask, work.priority(study), study, waiting)
 
-    @DBOS.workflow(name="report_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @workflow("report_study")
     def report_study(study: str) -> None:
         read(study, again=False)
 
-    @DBOS.workflow(name="reread_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @workflow("reread_study")
     def reread_study(study: str) -> None:
         read(study, again=True)
 
@@ -180,25 +218,35 @@ def _define_retraction(work: Work, ask: Ask) -> None:
     def retract(study: str, revision: int, cause: str, why: str) -> tuple[int, list[str]] | None:
         return work.retract(study, revision, cause, why)
 
-    @DBOS.workflow(name="retract_study", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @workflow("retract_study")
     def retract_study(study: str, revision: int, cause: str, why: str) -> None:
         try:
             waiting = retract(study, revision, cause, why)
         except Exception as error:  # noqa: BLE001 - nothing else can be done about it here
             _log.error("the result of study %s cannot be retracted", study, exc_info=without_text(error))
             return
-        _ask_for_all(ask, study, waiting)
+        _ask_for_all(ask, work.priority(study), study, waiting)
 
 
-def _ask_for_all(ask: Ask, study: str, waiting: tuple[int, list[str]] | None) -> None:
+def _ask_for_all(ask: Ask, priority: Priority, study: str, waiting: tuple[int, list[str]] | None) -> None:
     revision, destinations = waiting or (0, [])
     for destination in destinations:
-        ask(study, revision, destination, 0)
+        ask(Errand(study, revision, destination), priority)
+
+
+def _client(engine: sa.Engine) -> DBOSClient:
+    return DBOSClient(
+        system_database_engine=engine, application_name=APPLICATION, serializer=DBOSPortableJSONSerializer()
+    )
 
 
 @contextmanager
-def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.0) -> Iterator[None]:
+def run_workflows(
+    url: str, work: Work, *, slot: str, patience: Delivery | None = None, grace_seconds: float = 10.0
+) -> Iterator[Callable[[], None]]:
     """Take up what listeners ask for, until the context ends; then finish what is in flight.
+
+    Yields what is to be called now and then: it looks whether the clock was set back.
 
     Parameters
     ----------
@@ -208,6 +256,8 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         What the workflows call.
     slot : str
         Stable name of this worker among its peers: what it leaves when it dies is taken up by the next of this name.
+    patience : Delivery or None
+        How long a destination is waited for; None: the defaults of the settings.
     grace_seconds : float
         How long the end of the context waits for workflows in flight; the rest is taken up at the next start.
     """
@@ -223,31 +273,50 @@ def run_workflows(url: str, work: Work, *, slot: str, grace_seconds: float = 10.
         }
     )
 
+    engine, patience = connect(url), patience or Delivery()
+    client = _client(engine)
+    dispatch = Dispatch(client, Records(engine))
     # DBOS finds workflows by name when it recovers one: they are there before it looks.
-    ended, ask_turn = define_commitment(work)
-    ask = define_delivery(work, ended)
+    ended, resume_commitments = define_commitment(work)
+    ask = define_delivery(work, Attempts(engine), patience, ended)
     _define_reading(work, ask)
     _define_retraction(work, ask)
     clean_up = define_cleaning(work)
     DBOS.launch()
-    DBOS.register_queue(
-        STUDIES,
-        partition_concurrency=1,
-        worker_concurrency=_STUDIES_AT_ONCE,
-        polling_interval_sec=POLLING_SECONDS,
-        on_conflict="always_update",
-    )
-    register_delivery_queues(work.destinations)
+    for priority, at_once in _STUDIES_AT_ONCE.items():
+        DBOS.register_queue(
+            study_queue(priority),
+            partition_concurrency=1,
+            worker_concurrency=at_once,
+            polling_interval_sec=POLLING_SECONDS,
+            on_conflict="always_update",
+        )
+    waiting = work.waiting()
+    # What waits for a destination that is no longer in the configuration says so when it is tried.
+    register_delivery_queues({*work.destinations, *(errand.destination for errand in waiting)})
+    dispatch.resume(waiting)
     register_commitment_queues(work.destinations)
+    resume_commitments(work.owed())
     schedule_cleaning(clean_up)
-    for study, revision, destination in work.waiting():
-        # Only what an older version of the workflows left is not asked for already.
-        if destination in work.destinations:
-            ask(study, revision, destination, 0)
-    for study, revision, destination, turn in work.owed():
-        if destination in work.destinations:
-            ask_turn(study, revision, destination, turn, None)
     try:
-        yield
+        yield _clock_watch(dispatch, patience)
     finally:
         DBOS.destroy(workflow_completion_timeout_sec=int(grace_seconds))
+        client.destroy()
+        engine.dispose()
+
+
+def _clock_watch(dispatch: Dispatch, patience: Delivery) -> Callable[[], None]:
+    looked_at = float("-inf")
+
+    def look() -> None:
+        nonlocal looked_at
+        if time.monotonic() - looked_at < _CLOCK_SECONDS:
+            return
+        looked_at = time.monotonic()
+        try:
+            dispatch.mind_the_clock(patience)
+        except sa.exc.SQLAlchemyError as error:
+            _log.warning("the ledger does not say what waits (%s)", type(error).__name__)
+
+    return look

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from io import SEEK_END
 from pathlib import Path
 from typing import cast
 
@@ -33,6 +34,7 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -46,8 +48,11 @@ from pneumo_monai.connections import is_loopback
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError, Reason, Refused
 from pneumo_monai.ledger import Inbox
+from pneumo_monai.priority import Priority
+from pneumo_monai.reserve import Reserve
 from pneumo_monai.settings import Audit as AuditSettings
 from pneumo_monai.settings import Listener as ListenerSettings
+from pneumo_monai.shortage import Shortage
 from pneumo_monai.spool import Identity, Spool, identify
 from pneumo_monai.tls import server_context
 
@@ -129,6 +134,8 @@ class ListenerProcess:
         self._settings = settings
         self._spool = spool
         self._inbox = inbox
+        self._reserve = Reserve(spool.data_dir, settings.limits.disk_reserve_bytes)
+        self._shortage = Shortage(self._reserve)
         self._open: dict[Association, _OpenStudy] = {}
         self._unclosed: set[str] = set()
         self._lock = threading.Lock()
@@ -137,6 +144,8 @@ class ListenerProcess:
         self._watch = threading.Thread(target=self._close_silent_studies, name="silence", daemon=True)
         self._tls = None if settings.tls is None else server_context(settings.tls, "listener.tls")
         self._entity = accepting_entity(settings)
+        called = settings.ae_title if settings.require_called_ae_title else None
+        self._admission = Admission(settings.peers, called)
 
     @property
     def port(self) -> int:
@@ -198,12 +207,11 @@ class ListenerProcess:
         self._inbox.close()
 
     def _make_server(self, address: tuple[str, int], handlers: list[evt.EventHandlerType]) -> AcceptorServer:
-        called = self._settings.ae_title if self._settings.require_called_ae_title else None
         server = self._entity.make_server(
             address,
             evt_handlers=handlers,
             server_class=AcceptorServer,
-            admission=Admission(self._settings.peers, called),
+            admission=self._admission,
             limits=self._settings.limits,
             tls=self._tls,
             on_rejection=self._audit.association,
@@ -214,14 +222,20 @@ class ListenerProcess:
         self._audit.association(_calling_ae_title(event), str(event.assoc.requestor.address))
 
     def _on_c_store(self, event: Event) -> int:
+        data_set = cast("C_STORE", event.request).DataSet
+        size = 0 if data_set is None else data_set.seek(0, SEEK_END)
         try:
-            self._receive(event)
+            # Asked before the data set is copied, parsed and written.
+            with self._reserve.room_for(size):
+                self._receive(event)
+        except (OutOfResources, OSError) as error:
+            self._shortage.turned_away(_said_of(error), size)
+            return statuses.for_error(error)
         except Exception as error:  # noqa: BLE001 - each error becomes the status that tells the sender what to do
             status = statuses.for_error(error)
-            # The error's own text may quote what was sent, unless it is one of ours.
-            what = str(error) if isinstance(error, PneumoMonaiError) else type(error).__name__
-            _log.warning("a C-STORE from %s is answered 0x%04X: %s", _calling_ae_title(event), status, what)
+            _log.warning("a C-STORE from %s is answered 0x%04X: %s", _calling_ae_title(event), status, _said_of(error))
             return status
+        self._shortage.taken()
         return statuses.SUCCESS
 
     def _receive(self, event: Event) -> None:
@@ -237,7 +251,7 @@ class ListenerProcess:
             self._open.setdefault(event.assoc, _OpenStudy(study, 0.0)).last_film_at = time.monotonic()
         path = self._spool.keep_film(identity, encoded)
         try:
-            self._inbox.receive(identity, path, _calling_ae_title(event))
+            self._inbox.receive(identity, path, _calling_ae_title(event), self._priority(event))
         except sa.exc.SQLAlchemyError as error:
             raise OutOfResources(f"the ledger cannot commit ({type(error).__name__})") from error
         with self._lock:
@@ -247,6 +261,11 @@ class ListenerProcess:
             open_study.received.append(
                 Instance(sop_class_uid=identity.sop_class_uid, sop_instance_uid=identity.sop_instance_uid)
             )
+
+    def _priority(self, event: Event) -> Priority:
+        """Return what the site says of this sender, else what the request says."""
+        given = self._admission.priority(_calling_ae_title(event), str(event.assoc.requestor.address))
+        return given or Priority.of_request(cast("C_STORE", event.request).Priority)
 
     def _on_end(self, event: Event) -> None:
         self._close(event.assoc)
@@ -276,16 +295,17 @@ class ListenerProcess:
             for association in silent:
                 self._close(association)
             self._close_again()
+            self._shortage.look()
 
     def _close_again(self) -> None:
         """Ask once more for the studies that the ledger did not take."""
         for study_instance_uid in list(self._unclosed):
             try:
                 self._inbox.close_study(study_instance_uid)
-            except Exception as error:  # noqa: BLE001 - the next look asks again, and at the latest the next start
-                _log.warning("the ledger still does not take a study (%s)", type(error).__name__)
+            except Exception:  # noqa: BLE001 - said once, when it was first asked; the next look asks again
                 return
             self._unclosed.discard(study_instance_uid)
+            _log.info("the ledger took study %s after all", study_instance_uid)
 
 
 def _check_request(event: Event, identity: Identity) -> None:
@@ -296,6 +316,13 @@ def _check_request(event: Event, identity: Identity) -> None:
     ):
         if str(getattr(event.request, announced)) != found:
             raise Refused(Reason.MISSING_IDENTITY, f"{announced} of the request is not that of the data set")
+
+
+def _said_of(error: Exception) -> str:
+    """Name an error. Its own text may quote what was sent or name a file, unless it is one of ours."""
+    if isinstance(error, PneumoMonaiError):
+        return str(error)
+    return f"{type(error).__name__}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
 
 
 def _calling_ae_title(event: Event) -> str:

@@ -3,13 +3,14 @@
 Shape legend: H rows and W columns of the film, S side of the square that the segmentation sees.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import label
-from torch import Tensor, nn
+from torch import Tensor
 
 from pneumo_monai.geometry import Window
 from pneumo_monai.transforms import SquareResize
@@ -57,13 +58,13 @@ class LungFields:
         return Window(left=round(middle[0] - side / 2), top=round(middle[1] - side / 2), side=side)
 
 
-def find_lungs(network: nn.Module, film: NDArray[np.float32]) -> LungFields:
+def find_lungs(segment: Callable[[Tensor], Tensor], film: NDArray[np.float32]) -> LungFields:
     """Segment the lung fields of one film.
 
     Parameters
     ----------
-    network : nn.Module
-        `LungNet` in evaluation mode.
+    segment : callable
+        Maps (1, 1, S, S) float32 to logits of the same shape: `LungNet` in evaluation mode, or what runs it.
     film : numpy.ndarray
         (H, W) float32 in [0, 1].
 
@@ -72,10 +73,9 @@ def find_lungs(network: nn.Module, film: NDArray[np.float32]) -> LungFields:
     LungFields
     """
     square = SquareResize(LUNG_SIZE)(film)
-    device = next(network.parameters()).device
     with torch.inference_mode():
         # Fixed constants, not those of a training part: the network has to serve whatever reads its result.
-        probability = network(((square - 0.5) / 0.25)[None].to(device)).sigmoid()[0, 0].cpu().numpy()
+        probability = segment(((square - 0.5) / 0.25)[None]).sigmoid()[0, 0].numpy()
     return LungFields(probability=probability, mask=_pieces(probability >= 0.5), picture=square[0].numpy())
 
 

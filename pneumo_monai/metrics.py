@@ -5,6 +5,7 @@ What the ledger holds is a gauge, a film may yet change its state; only starts o
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import sqlalchemy as sa
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -17,6 +18,7 @@ from pneumo_monai.entries import CommitmentState, DeliveryState, FilmState
 from pneumo_monai.processes import ProcessState
 from pneumo_monai.readings import Readings
 from pneumo_monai.records import Records
+from pneumo_monai.reserve import Reserve
 from pneumo_monai.tally import Tally
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
@@ -40,6 +42,8 @@ class Metrics(Collector):
         Returns whether each alarm is raised.
     destinations : sequence of str
         Names of the configuration: each has its rows before anything goes there.
+    reserve : Reserve or None
+        What is free of the disk; None: it is not measured.
     """
 
     def __init__(
@@ -48,11 +52,13 @@ class Metrics(Collector):
         processes: Callable[[], Sequence[ProcessState]],
         alarms: Callable[[], Mapping[str, bool]],
         destinations: Sequence[str],
+        reserve: Reserve | None = None,
     ) -> None:
         self._records = records
         self._processes = processes
         self._alarms = alarms
         self._destinations = destinations
+        self._reserve = reserve
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -68,6 +74,7 @@ class Metrics(Collector):
         """Yield every metric; those of the ledger only while it can be read."""
         yield InfoMetricFamily("pneumo_monai", "This program.", value={"version": __version__})
         yield from self._of_processes()
+        yield from self._of_disk()
         try:
             tables = self._records()
             found = list(_of_ledger(tables, self._destinations))
@@ -89,6 +96,15 @@ class Metrics(Collector):
         for name, is_raised in self._alarms().items():
             alarms.add_metric([name], int(is_raised))
         yield alarms
+
+    def _of_disk(self) -> Iterator[Metric]:
+        if self._reserve is None:
+            return
+        with suppress(OSError):
+            free = self._reserve.free()
+            yield GaugeMetricFamily("pneumo_monai_disk_free_bytes", "Free for data_dir.", value=free)
+        reserved = self._reserve.reserved
+        yield GaugeMetricFamily("pneumo_monai_disk_reserve_bytes", "Of them, no film may take.", value=reserved)
 
 
 def _of_ledger(records: Records, destinations: Sequence[str]) -> Iterator[Metric]:

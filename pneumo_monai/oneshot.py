@@ -51,7 +51,8 @@ def run_folder(
     Returns
     -------
     bool
-        Whether every file was analysed or refused with a reason, and every report is on disk.
+        Whether every file was analysed or refused with a reason, and every report is on disk. A signal that ends the
+        graph early leaves files unread.
 
     Raises
     ------
@@ -99,15 +100,17 @@ def run_folder(
         reporting = Reporting(forms=frozenset(forms), not_analysed=frozenset(not_analysed), uid_root=report.uid_root)
         reading = Reading(engine, intended_use, reporting)
         FolderApplication(reading=reading, studies=studies, output=output, on_study=on_study).run()
+    files = sum(len(study.films) for study in studies)
+    unread = files - tally["analysed"] - tally["refused"] - tally["failed"]
+    if unread:
+        # Holoscan ends its graph at SIGTERM and SIGINT as if all were read.
+        problems.append(f"{unread} of {files} files were not read: a signal ended the run; run it again")
     for problem in problems:
         console.print(problem, style="red", highlight=False, markup=False)
-    received = tally["analysed"] + tally["refused"] + tally["failed"]
-    console.print(
-        f"{received} files = {tally['analysed']} analysed + {tally['refused']} refused + {tally['failed']} failed; "
-        f"{tally['reports']} reports in {output}",
-        highlight=False,
-        markup=False,
-    )
+    outcomes = f"{tally['analysed']} analysed + {tally['refused']} refused + {tally['failed']} failed"
+    if unread:
+        outcomes += f" + {unread} not read"
+    console.print(f"{files} files = {outcomes}; {tally['reports']} reports in {output}", highlight=False, markup=False)
     return not problems
 
 

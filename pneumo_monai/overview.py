@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pneumo_monai.attempts import AttemptRecord, Attempts
 from pneumo_monai.commitments import Commitments
 from pneumo_monai.entries import (
     CommitmentRecord,
@@ -31,7 +32,7 @@ _STATES = {
     OutcomeKind.RETRACTION: "retracted",
 }
 
-Record = TypeVar("Record", FilmRecord, DocumentRecord, DeliveryRecord, CommitmentRecord)
+Record = TypeVar("Record", FilmRecord, DocumentRecord, DeliveryRecord, CommitmentRecord, AttemptRecord)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ class StudyOverview:
         Its current revision.
     documents, deliveries, commitments
         Those of the current revision.
+    attempts : tuple of AttemptRecord
+        When its destinations are tried next.
     """
 
     study_instance_uid: str
@@ -54,6 +57,7 @@ class StudyOverview:
     documents: tuple[DocumentRecord, ...]
     deliveries: tuple[DeliveryRecord, ...]
     commitments: tuple[CommitmentRecord, ...] = ()
+    attempts: tuple[AttemptRecord, ...] = ()
 
     @property
     def received_at(self) -> float:
@@ -82,10 +86,16 @@ class StudyOverview:
         return _STATES[self.report.outcome]
 
     @property
-    def destinations(self) -> tuple[str, ...]:
-        """Where its current report stands, a line for each slot and each commitment."""
-        slots, commitments = (each.summary for each in self.deliveries), (each.summary for each in self.commitments)
-        return (*slots, *commitments)
+    def whereabouts(self) -> tuple[str, ...]:
+        """Where its current report went or is to go, one line for people each."""
+        if self.report is not None and not self.deliveries:
+            titles = ", ".join(sorted({film.calling_ae_title for film in self.films}))
+            return (f"no destination: none gets results of films of {titles}",)
+        return (
+            *(delivery.summary for delivery in self.deliveries),
+            *(attempt.summary for attempt in self.attempts),
+            *(commitment.summary for commitment in self.commitments),
+        )
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -100,6 +110,7 @@ def overview(records: Records, limit: int) -> list[StudyOverview]:
     films = _by_study(records.films(*studies))
     documents, deliveries = _by_study(records.documents(studies)), _by_study(records.deliveries(studies))
     commitments = _by_study(Commitments(records.engine).of(studies))
+    attempts = _by_study(Attempts(records.engine).of_studies(studies))
     return [
         StudyOverview(
             study_instance_uid=study,
@@ -108,6 +119,7 @@ def overview(records: Records, limit: int) -> list[StudyOverview]:
             documents=tuple(d for d in documents[study] if report and d.revision == report.revision),
             deliveries=tuple(d for d in deliveries[study] if report and d.revision == report.revision),
             commitments=tuple(c for c in commitments[study] if report and c.revision == report.revision),
+            attempts=tuple(a for a in attempts[study] if report and a.revision == report.revision),
         )
         for study in studies
     ]

@@ -151,3 +151,5 @@ class Child:
                 self._ready = self._was_ready = True
                 seconds = time.monotonic() - self._started_at
                 _log.info("%s is ready after %.1f s: %s", self.name, seconds, self._status)
+            # To systemd a process that was ready once always is; what begins with X_ it leaves to others.
+            self._ready = facts.get("X_READY", str(int(self._ready))) == "1"

@@ -5,9 +5,11 @@ The operators of the graph, resident or one-shot, call these and nothing else.
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import wraps
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,11 @@ from pneumo_monai.revisions import Reporting, next_result
 from pneumo_monai.settings import IntendedUse
 from pneumo_monai.study import Film, NewReport, Study
 
-__all__ = ["Reading"]
+__all__ = ["Hold", "Reading", "Stage", "passed"]
+
+Stage = Callable[[Study], Study]
+Hold = Callable[[Iterable[int]], AbstractContextManager[object]]
+"""Notes which films are at hand while a context lasts, by their keys."""
 
 _KIND = "sr-comprehensive-3d"
 """What the fingerprint of findings begins with: the only form there once was, as older ledgers have it."""
@@ -50,6 +56,8 @@ class Reading:
         What is made of a result; None: one Comprehensive 3D SR, of findings only.
     decode : Decode
         Where films are decoded: in this process, or in one that a film may end.
+    hold : Hold
+        Notes which films are at hand: one of them may end this process.
     """
 
     def __init__(
@@ -58,11 +66,26 @@ class Reading:
         intended_use: IntendedUse | None = None,
         reporting: Reporting | None = None,
         decode: Decode = decode,
+        hold: Hold = nullcontext,
     ) -> None:
         self.engine = engine
+        self._hold = hold
         self._decode = decode
         self._reporting = reporting or Reporting()
         self._intended_use = intended_use or IntendedUse()
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages, in order."""
+        return (self.load, self.gate, self.preprocess, self.infer, self.report)
+
+    def _each(self, study: Study, stage: Callable[[Film], Film]) -> Study:
+        @wraps(stage)
+        def held(film: Film) -> Film:
+            with self._hold([film.key]):
+                return stage(film)
+
+        return study.each_open_film(held, _log_failure)
 
     def load(self, study: Study) -> Study:
         """Note when the analysis begins, and parse each film's file."""
@@ -71,7 +94,7 @@ class Reading:
             return replace(film, dataset=read_instance(film.path))
 
         begun = replace(study, began_at=datetime.now(UTC).astimezone())
-        return begun.each_open_film(load, _log_failure)
+        return self._each(begun, load)
 
     def gate(self, study: Study) -> Study:
         """Refuse what is no frontal chest radiograph we may read; remark what the report has to say of the others."""
@@ -82,7 +105,7 @@ class Reading:
             remark = check_age(film.dataset, self._intended_use)
             return replace(film, view=view, remarks=_with(film.remarks, remark))
 
-        return study.each_open_film(gate, _log_failure)
+        return self._each(study, gate)
 
     def preprocess(self, study: Study) -> Study:
         """Decode the film, check what it shows, and make the network's input of it."""
@@ -103,7 +126,7 @@ class Reading:
                 lungs=prepared.inside,
             )
 
-        return study.each_open_film(preprocess, _log_failure)
+        return self._each(study, preprocess)
 
     def _check_picture(self, pixels: NDArray[np.float32], lungs: LungFields | None) -> str | None:
         if self.engine.familiarity is None or lungs is None:
@@ -140,12 +163,13 @@ class Reading:
             )
             return replace(film, finding=finding, tensor=None)
 
-        return study.each_open_film(infer, _log_failure)
+        return self._each(study, infer)
 
     def report(self, study: Study) -> Study:
         """Build and encode what there is to say, unless the current revision says the same already."""
         try:
-            return self._report(study)
+            with self._hold([film.key for film in study.films]):
+                return self._report(study)
         except Exception as error:  # noqa: BLE001 - the study failed, its films say so
             _log.error("study %s has no report", study.study_instance_uid, exc_info=without_text(error))
             return study.all_failed(error, "report")
@@ -211,6 +235,15 @@ class Reading:
             began_at=study.began_at,
             uid_root=self._reporting.uid_root,
         )
+
+
+def passed(study: Study, stage: Stage) -> Study:
+    """Pass a study through one stage; what that raises fails the films that are still open."""
+    try:
+        return stage(study)
+    except Exception as error:  # noqa: BLE001 - the study failed, and whoever passed it on goes on
+        _log.error("study %s failed in %s", study.study_instance_uid, stage.__name__, exc_info=without_text(error))
+        return study.all_failed(error, stage.__name__)
 
 
 def _with(remarks: tuple[str, ...], remark: str | None) -> tuple[str, ...]:

@@ -87,7 +87,10 @@ def _lines(day: date, received: Received) -> list[str]:
 
 
 def _state_lines(what: str, counts: dict[str, dict[str, int]]) -> list[str]:
-    return [
+    lines = [
         f"{what} {destination}: " + ", ".join(f"{number} {state}" for state, number in states.items())
         for destination, states in counts.items()
     ]
+    if any(states.get(DeliveryState.UNDELIVERABLE) for states in counts.values()):
+        lines.append("undeliverable: `pneumo-monai status` says why, `pneumo-monai retry` tries again")
+    return lines

@@ -16,6 +16,7 @@ from pneumo_monai.entries import (
     DeliveryRecord,
     DeliveryState,
     DocumentRecord,
+    Errand,
     FilmAnswer,
     FilmRecord,
     FilmState,
@@ -26,6 +27,7 @@ from pneumo_monai.entries import (
 from pneumo_monai.errors import Reason, Retryable
 from pneumo_monai.findings import ModelIdentity, OperatingPoint
 from pneumo_monai.forms import Form
+from pneumo_monai.priority import Priority
 from pneumo_monai.spool import Identity
 from pneumo_monai.tables import COMMITMENTS, DELIVERIES, DOCUMENTS, FILMS, REPORTS
 
@@ -44,7 +46,9 @@ class Records:
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
 
-    def receive(self, identity: Identity, path: str, calling_ae_title: str) -> bool:
+    def receive(
+        self, identity: Identity, path: str, calling_ae_title: str, priority: Priority = Priority.ROUTINE
+    ) -> bool:
         """Enter a received object; return False when the very same one was there already and did not fail.
 
         Other content under a SOP Instance UID that is known already is entered as refused: which of the two the sender
@@ -64,6 +68,7 @@ class Records:
                     digest=identity.digest,
                     study_instance_uid=identity.study_instance_uid,
                     calling_ae_title=calling_ae_title,
+                    priority=priority,
                     path=path,
                     received_at=time.time(),
                     state=FilmState.REFUSED if digests else FilmState.IN_PROGRESS,
@@ -97,7 +102,16 @@ class Records:
         query = sa.select(FILMS).where(FILMS.c.study_instance_uid.in_(study_instance_uids)).order_by(FILMS.c.id)
         with self.engine.connect() as connection:
             rows = connection.execute(query).mappings()
-            return [FilmRecord(**{**row, "state": FilmState(row["state"])}) for row in rows]
+            return [_film(row) for row in rows]
+
+    def priority(self, study_instance_uid: str) -> Priority:
+        """Return the priority of a study: that of the first film of it, for good.
+
+        A study stays in one queue so that its revisions are made one after the other.
+        """
+        query = sa.select(FILMS.c.priority).where(FILMS.c.study_instance_uid == study_instance_uid)
+        with self.engine.connect() as connection:
+            return Priority(connection.execute(query.order_by(FILMS.c.id).limit(1)).scalar() or Priority.ROUTINE)
 
     def newest_studies(self, limit: int) -> list[str]:
         """Return the Study Instance UIDs of the studies that last received an object, newest first."""
@@ -175,6 +189,17 @@ class Records:
         """Return all slots that wait."""
         return self._deliveries(DELIVERIES.c.state == DeliveryState.PENDING)
 
+    def not_delivered(self) -> dict[Errand, DeliveryState]:
+        """Return what waits, and what is undeliverable of current results, with the one or the other state."""
+        current = sa.select(sa.func.max(REPORTS.c.revision)).where(
+            REPORTS.c.study_instance_uid == DELIVERIES.c.study_instance_uid
+        )
+        undeliverable = self._deliveries(
+            DELIVERIES.c.state == DeliveryState.UNDELIVERABLE, DELIVERIES.c.revision == current.scalar_subquery()
+        )
+        # A revision of which one slot waits and another was given up is both: it is revived.
+        return {slot.errand: slot.state for slot in (*self.waiting(), *undeliverable)}
+
     def _deliveries(self, *where: sa.ColumnElement[bool]) -> list[DeliveryRecord]:
         order = (DELIVERIES.c.study_instance_uid, DELIVERIES.c.revision, DELIVERIES.c.destination, DELIVERIES.c.slot)
         with self.engine.connect() as connection:
@@ -212,6 +237,20 @@ class Records:
                     .values(state=withdrawn, updated_at=time.time())
                 )
 
+    def revive(self, errand: Errand) -> None:
+        """Let what was undeliverable of a revision wait for its destination again."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                DELIVERIES.update()
+                .where(
+                    DELIVERIES.c.study_instance_uid == errand.study_instance_uid,
+                    DELIVERIES.c.revision == errand.revision,
+                    DELIVERIES.c.destination == errand.destination,
+                    DELIVERIES.c.state == DeliveryState.UNDELIVERABLE,
+                )
+                .values(state=DeliveryState.PENDING, updated_at=time.time())
+            )
+
     def _set(self, slot: DeliveryRecord, condition: sa.ColumnElement[bool], **values: Any) -> bool:
         with self.engine.begin() as connection:
             done = connection.execute(
@@ -241,6 +280,10 @@ def _enter(connection: sa.Connection, revision: Revision) -> None:
     for table, rows in tables:
         if rows:
             connection.execute(table.insert(), [dict(vars(row)) for row in rows])
+
+
+def _film(row: sa.RowMapping) -> FilmRecord:
+    return FilmRecord(**{**row, "state": FilmState(row["state"]), "priority": Priority(row["priority"])})
 
 
 def _report(row: sa.RowMapping) -> ReportRecord:

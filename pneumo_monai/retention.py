@@ -26,7 +26,8 @@ from pneumo_monai.readings import Readings
 from pneumo_monai.records import Records
 from pneumo_monai.sections import Retention as RetentionSettings
 from pneumo_monai.spool import Spool
-from pneumo_monai.tables import COMMITMENTS, DELIVERIES, DOCUMENTS, FILMS, REPORTS, TRANSACTIONS
+from pneumo_monai.suspects import Suspects
+from pneumo_monai.tables import ATTEMPTS, COMMITMENTS, DELIVERIES, DOCUMENTS, FILMS, REPORTS, TRANSACTIONS
 
 __all__ = ["Retention"]
 
@@ -67,6 +68,7 @@ class Retention:
         self._settings = settings
         self._committing = list(committing)
         self._readings = Readings(records.engine)
+        self._suspects = Suspects(records.engine)
 
     def clean(self) -> int:
         """Take one bite, and return of how many studies something was removed; 0: there is nothing left to remove."""
@@ -153,15 +155,18 @@ class Retention:
         return len(studies)
 
     def _forget_study(self, study: str, before: float) -> None:
+        films = [film.id for film in self._records.films(study)]
         with self._records.engine.begin() as connection:
             # A film of it may be arriving: it comes before this, and the study is kept, or finds nothing of it.
             self._records.lock_study(connection, study)
             if connection.execute(self._forgettable(before, study)).first() is None:
                 return
             self._spool.drop_headers(study)
-            for table in (FILMS, REPORTS, DOCUMENTS, DELIVERIES, COMMITMENTS, TRANSACTIONS):
+            for table in (FILMS, REPORTS, DOCUMENTS, DELIVERIES, ATTEMPTS, COMMITMENTS, TRANSACTIONS):
                 connection.execute(table.delete().where(table.c.study_instance_uid == study))
             self._readings.forget(connection, study)
+        # Their numbers may be given to other films.
+        self._suspects.clear(films)
 
     def _forgettable(self, before: float, study: str | None = None) -> sa.Select[Any]:
         """Return the query for studies of which nothing is open, and to which nothing happened since."""

@@ -1,9 +1,10 @@
-"""`pneumo-monai retract` and `pneumo-monai reread`: what a person asks of the worker, through the ledger."""
+"""`pneumo-monai retract`, `reread` and `retry`: what a person asks of the worker, through the ledger."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
-from pneumo_monai.entries import OutcomeKind
+from pneumo_monai.entries import DeliveryState, Errand, OutcomeKind
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.findings import RetractionCause
 from pneumo_monai.ledger import Inbox, prepare
@@ -11,7 +12,7 @@ from pneumo_monai.overview import open_records
 from pneumo_monai.settings import Settings
 from pneumo_monai.spool import Spool
 
-__all__ = ["ask_for_rereading", "ask_for_retraction"]
+__all__ = ["ask_for_another_attempt", "ask_for_rereading", "ask_for_retraction"]
 
 _LONGEST_WHY = 500
 
@@ -84,3 +85,66 @@ def ask_for_rereading(settings: Settings, studies: Sequence[str]) -> list[str]:
         inbox.close()
         inbox.records.engine.dispose()
     return [f"{study}: will be read again" for study in dict.fromkeys(studies)]
+
+
+def ask_for_another_attempt(
+    settings: Settings, *, destination: str | None = None, study: str | None = None
+) -> list[str]:
+    """Ask for an attempt, now, at what is undeliverable or waits, and return what to tell the one who asked.
+
+    Of what is undeliverable, only current results are taken up: a later one takes the place of what it superseded.
+
+    Parameters
+    ----------
+    settings : Settings
+        The whole tree.
+    destination, study : str or None
+        Name of a destination, Study Instance UID: only what goes there, or only this study; None: all.
+
+    Raises
+    ------
+    ConfigurationError
+        Neither the configuration nor the ledger knows the destination, or nothing was received of the study.
+    """
+    records = open_records(settings)
+    try:
+        if study is not None and not records.films(study):
+            raise ConfigurationError(f"{study}: nothing was received of it; `pneumo-monai status` lists studies")
+        found = records.not_delivered()
+    finally:
+        records.engine.dispose()
+    known = {peer.name for peer in settings.destinations}
+    if destination is not None and destination not in known | {errand.destination for errand in found}:
+        names = ", ".join(sorted(known)) or "none"
+        raise ConfigurationError(f"--destination: {destination!r} is no destination; the configuration has {names}")
+    chosen = {
+        errand: state
+        for errand, state in found.items()
+        if destination in (None, errand.destination) and study in (None, errand.study_instance_uid)
+    }
+    asked = [errand for errand in chosen if errand.destination in known]
+    if asked:
+        inbox = Inbox(prepare(settings.ledger_url))
+        try:
+            inbox.try_again(asked)
+        finally:
+            inbox.close()
+            inbox.records.engine.dispose()
+    return [*(_line(errand, chosen[errand]) for errand in asked), *_strangers(chosen, known), _sum(asked)]
+
+
+def _line(errand: Errand, state: DeliveryState) -> str:
+    what = "is revived" if state is DeliveryState.UNDELIVERABLE else "does not wait any longer"
+    return f"{errand.study_instance_uid}: revision {errand.revision} for {errand.destination} {what}"
+
+
+def _strangers(found: Iterable[Errand], known: Collection[str]) -> list[str]:
+    numbers = Counter(errand.destination for errand in found if errand.destination not in known)
+    return [
+        f"{name}: {number} not delivered, and `destinations` has no such name any more; put it back and ask again"
+        for name, number in sorted(numbers.items())
+    ]
+
+
+def _sum(asked: Sequence[Errand]) -> str:
+    return f"{len(asked)} are tried as soon as a worker runs" if asked else "nothing is to be tried again"

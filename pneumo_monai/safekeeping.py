@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from pneumo_monai.commitment import request_commitment, transaction_uid
-from pneumo_monai.commitments import Commitments
+from pneumo_monai.commitments import RETRY_SECONDS, Commitments
 from pneumo_monai.delivery import Delivery
 from pneumo_monai.entries import (
     CommitmentRecord,
@@ -16,6 +16,7 @@ from pneumo_monai.entries import (
     CommitmentState,
     DeliveryState,
     DocumentRecord,
+    Errand,
     Transaction,
 )
 from pneumo_monai.errors import DeliveryError
@@ -23,12 +24,9 @@ from pneumo_monai.records import Records
 from pneumo_monai.sections import StorageCommitment
 from pneumo_monai.settings import Destination
 
-__all__ = ["LONGEST_PAUSE_SECONDS", "RETRY_SECONDS", "Safekeeping"]
+__all__ = ["LONGEST_PAUSE_SECONDS", "Safekeeping"]
 
 _log = logging.getLogger(__name__)
-
-RETRY_SECONDS = 5.0
-"""Pause after a turn that failed; it doubles with each turn."""
 
 LONGEST_PAUSE_SECONDS = 6 * 3600.0
 
@@ -111,10 +109,10 @@ class Safekeeping:
         asked = self._commitments.transactions(record) if record is not None else []
         return _pause(RETRY_SECONDS, turn) if asked and asked[-1].turn == turn and asked[-1].failures else None
 
-    def owed(self) -> list[tuple[str, int, str, int]]:
-        """Return study, revision, destination and next turn of all that may be asked for now."""
+    def owed(self) -> list[tuple[Errand, int]]:
+        """Return all that may be asked for now, and the next turn of each."""
         due = [record for record in self._commitments.pending() if record.turn >= 0 or self._delivered(record)]
-        return [(r.study_instance_uid, r.revision, r.destination, r.turn + 1) for r in due]
+        return [(record.errand, record.turn + 1) for record in due]
 
     def _send_again(self, record: CommitmentRecord, peer: Destination) -> None:
         """Deliver what the last answer does not commit to.

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from pneumo_monai.connections import AETitle, DestinationTls, Limits, ListenerTls, Peer, Section
+from pneumo_monai.connections import AETitle, DestinationTls, Limits, ListenerTls, Peer, Seconds, Section
 from pneumo_monai.errors import Reason
 from pneumo_monai.forms import Form
 
 __all__ = [
     "NEVER_REPORTED",
+    "Delivery",
     "Destination",
     "IntendedUse",
     "Ledger",
@@ -32,9 +33,11 @@ NEVER_REPORTED = frozenset(
         Reason.CONFLICTING_CONTENT,
         Reason.RETRACTED,
         Reason.FILMS_REMOVED,
+        Reason.QUARANTINED,
     }
 )
-"""Reasons of objects that are no film, name no study of their own, or of whose study there was a result before."""
+"""Reasons of objects that are no film, name no study of their own, of whose study there was a result before, or that
+are not touched again: a report would have to read their header."""
 
 _UID_ROOT = re.compile(r"(?:[01]\.(?:\d|[1-3]\d)|2\.(?:0|[1-9]\d*))(?:\.(?:0|[1-9]\d*))*")
 _UID_ROOT_LENGTH = 24
@@ -124,6 +127,9 @@ class Destination(Section):
     host: Host
     port: Port
     tls: DestinationTls | None = Field(default=None, description="null: the connection is not encrypted.")
+    calling_ae_titles: tuple[AETitle, ...] = Field(
+        default=(), description="Whose films it gets results of, by calling AE title; none: everybody's."
+    )
     forms: Annotated[tuple[tuple[Form, ...], ...], BeforeValidator(_forms)] = Field(
         default=((Form.SR_COMPREHENSIVE_3D,),),
         description="What is sent: of each inner list the first form that the destination accepts.",
@@ -142,6 +148,22 @@ class Destination(Section):
     storage_commitment: Annotated[StorageCommitment | None, BeforeValidator(_switch)] = Field(
         default=None, description="null: nobody is asked to commit to what was sent."
     )
+
+
+class Delivery(Section):
+    """How long a destination is waited for that cannot be reached, or does not take something."""
+
+    first_pause: Seconds = Field(default=5.0, description="Seconds until the second attempt.")
+    longest_pause: Seconds = Field(default=600.0, description="Seconds between two attempts, at most.")
+    give_up_after_hours: float = Field(
+        default=168.0, gt=0, allow_inf_nan=False, description="Age at which a delivery is undeliverable."
+    )
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        if self.longest_pause < self.first_pause:
+            raise ValueError("longest_pause is shorter than first_pause; pauses grow from the one to the other")
+        return self
 
 
 class Report(Section):

@@ -1,21 +1,24 @@
 """Storage SCU: files to an application entity (PS3.4 annex B)."""
 
+import socket
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.events import EventHandlerType
+from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.status import code_to_category
 
 from pneumo_monai.connections import DestinationTls
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pneumo_monai.errors import ConfigurationError, DeliveryError, NotAccepted, Refused
 from pneumo_monai.instances import read_instance
+from pneumo_monai.priority import Priority
 from pneumo_monai.spool import identify
 from pneumo_monai.tls import SecureChannel
 
@@ -34,6 +37,9 @@ __all__ = [
 _config.STORE_SEND_CHUNKED_DATASET = True
 
 _TIMEOUT_SECONDS = 30.0
+_LONGEST_SECONDS = 900.0
+"""How long one association may last. A peer that answers a byte now and then would hold it, and a place, for ever."""
+
 _PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 """PS3.7 C.5.6; some peers accept every presentation context and say so only then."""
@@ -88,11 +94,15 @@ def open_association(
     for sop_class, proposed in sorted({(sop_class, p) for sop_class, kept in kinds for p in proposed_syntaxes(kept)}):
         entity.add_requested_context(sop_class, proposed)
     association, name = establish(entity, host=host, port=port, called_ae_title=called_ae_title, tls=tls)
+    end = threading.Timer(_LONGEST_SECONDS, _cut, [association])
+    end.daemon = True
+    end.start()
     try:
         yield StoragePeer(association, metas, name)
     finally:
         if association.is_established:
             association.release()
+        end.cancel()
 
 
 def establish(
@@ -120,7 +130,11 @@ def establish(
     tls_args = None if secure is None else (secure.context, secure.server_name)
     try:
         association = entity.associate(
-            host, port, ae_title=called_ae_title, tls_args=tls_args, evt_handlers=list(handlers)
+            host,
+            port,
+            ae_title=called_ae_title,
+            tls_args=tls_args,
+            evt_handlers=[(evt.EVT_CONN_OPEN, _limit_waiting), *handlers],
         )
     except OSError as error:  # a name that does not resolve, among others
         raise DeliveryError(f"{name} could not be reached ({error.strerror})") from error
@@ -166,7 +180,7 @@ class StoragePeer:
             if context.abstract_syntax == self._metas[file].MediaStorageSOPClassUID and context.transfer_syntax
         }
 
-    def store(self, file: Path) -> None:
+    def store(self, file: Path, priority: Priority = Priority.ROUTINE) -> None:
         """Send one file.
 
         Raises
@@ -182,7 +196,7 @@ class StoragePeer:
             raise NotAccepted(f"{self.name} accepted no presentation context for {sop_class.name} in {syntax.name}")
         as_stored = syntax in self._accepted(file) and _announces_its_content(file, meta)
         try:
-            status = self._association.send_c_store(file if as_stored else read_instance(file))
+            status = self._association.send_c_store(file if as_stored else read_instance(file), priority=priority.code)
         except Refused as error:
             raise DeliveryError(f"{file.name} cannot be sent: {error.detail}") from error
         except RuntimeError as error:
@@ -198,6 +212,24 @@ class StoragePeer:
     def is_gone(self) -> bool:
         """Whether the association ended; one without an accepted presentation context is not there to end."""
         return bool(self._association.accepted_contexts) and not self._association.is_established
+
+
+def _cut(association: Association) -> None:
+    """Close the connection below an association: whoever reads from it, or writes to it, returns."""
+    connection = association.dul.socket
+    if connection is not None and connection.socket is not None:
+        with suppress(OSError):
+            connection.socket.shutdown(socket.SHUT_RDWR)
+
+
+def _limit_waiting(event: Event) -> None:
+    """Let no read or write of the connection wait for ever, as it would for a peer that stops within a PDU.
+
+    pynetdicom waits for the rest of a PDU, and for a peer that reads nothing, without an end, and its timers with it.
+    """
+    connection = event.assoc.dul.socket
+    if connection is not None and connection.socket is not None:
+        connection.socket.settimeout(_TIMEOUT_SECONDS)
 
 
 def calling_entity(ae_title: str) -> AE:

@@ -13,11 +13,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.monitoring import Alarms, Audit, Web
-from pneumo_monai.sections import Destination, IntendedUse, Ledger, Listener, Model, Report, Retention
+from pneumo_monai.sections import Delivery, Destination, IntendedUse, Ledger, Listener, Model, Report, Retention
 
 __all__ = [
     "Alarms",
     "Audit",
+    "Delivery",
     "Destination",
     "IntendedUse",
     "Ledger",
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(description="Folder of the spool and of the SQLite ledger; created when it is missing.")
     listener: Listener = Listener()
     destinations: tuple[Destination, ...] = ()
+    delivery: Delivery = Delivery()
     web: Web = Web()
     alarms: Alarms = Alarms()
     audit: Audit = Audit()

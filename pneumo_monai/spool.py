@@ -5,6 +5,7 @@
     <data_dir>/spool/films/<Study Instance UID>/<SOP Instance UID>.<first 16 digits of the content's SHA-256>.dcm
     <data_dir>/spool/reports/<Study Instance UID>/<SOP Instance UID>.dcm
     <data_dir>/spool/headers/<Study Instance UID>/<name of the film or report that was removed>
+    <data_dir>/quarantine/<a film's name>, a second name of its file
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from pneumo_monai.attributes import is_uid
-from pneumo_monai.durable import write_durably
+from pneumo_monai.durable import link_durably, write_durably
 from pneumo_monai.errors import OutOfResources, Reason, Refused
 
 __all__ = ["Identity", "Spool", "identify"]
@@ -140,6 +141,11 @@ class Spool:
     def keep_document(self, study_instance_uid: str, sop_instance_uid: str, encoded: bytes) -> str:
         """Write an encoded instance of a result durably and return its path relative to `data_dir`."""
         return self._keep(Path("spool/reports", study_instance_uid, f"{sop_instance_uid}.dcm"), encoded)
+
+    def keep_aside(self, film: str) -> None:
+        """Keep a film that the spool handed out for inspection, whatever becomes of the spool; a repeat is a no-op."""
+        path = self.data_dir / film
+        link_durably(path, self.data_dir / "quarantine" / path.name)
 
     @property
     def films(self) -> Path:

@@ -50,6 +50,6 @@ def _table(studies: list[StudyOverview]) -> Table:
             f"[{_COLOURS.get(study.state, 'default')}]{study.state}[/]",
             str(len(study.films)),
             str(study.report.revision) if study.report else "",
-            "\n".join([*study.destinations, *study.reasons]),
+            "\n".join([*study.whereabouts, *study.reasons]),
         )
     return table

@@ -9,8 +9,10 @@ import sqlalchemy as sa
 from pneumo_monai.entries import DeliveryState, FilmState, OutcomeKind
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.forms import Form
+from pneumo_monai.priority import Priority
 
 __all__ = [
+    "ATTEMPTS",
     "COMMITMENTS",
     "DELIVERIES",
     "DOCUMENTS",
@@ -45,6 +47,7 @@ FILMS = sa.Table(
     sa.Column("reason", sa.String(32)),
     sa.Column("detail", sa.Text),
     sa.Column("answered_at", sa.Float),
+    sa.Column("priority", sa.String(8), nullable=False, server_default=Priority.ROUTINE),
     sa.UniqueConstraint("sop_instance_uid", "digest"),
 )
 REPORTS = sa.Table(
@@ -83,6 +86,17 @@ DELIVERIES = sa.Table(
     sa.Column("form", sa.String(32)),
     sa.Column("detail", sa.Text),
     sa.Column("updated_at", sa.Float, nullable=False),
+)
+ATTEMPTS = sa.Table(
+    "attempts",
+    _metadata,
+    sa.Column("study_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("destination", sa.String(32), primary_key=True),
+    sa.Column("since", sa.Float, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("tried_at", sa.Float),
+    sa.Column("next_at", sa.Float, index=True),
 )
 COMMITMENTS = sa.Table(
     "commitments",
@@ -164,9 +178,9 @@ def _bring_up(connection: sa.Connection) -> None:
         return
     if version == 1:
         _bring_up_from_1(connection)
-    else:
-        # Version 2 lacks whole tables only.
-        _metadata.create_all(connection)
+    _metadata.create_all(connection)
+    if version in (1, 2):
+        _bring_up_from_2(connection)
     connection.execute(_SCHEMA.delete())
     connection.execute(_SCHEMA.insert().values(version=SCHEMA_VERSION))
 
@@ -226,6 +240,13 @@ def _bring_up_from_1(connection: sa.Connection) -> None:
                 updated_at=row["updated_at"],
             )
         )
+
+
+def _bring_up_from_2(connection: sa.Connection) -> None:
+    """Bring up tables that know no priorities; those that are new since are there already."""
+    connection.execute(
+        sa.text(f"ALTER TABLE films ADD COLUMN priority VARCHAR(8) NOT NULL DEFAULT '{Priority.ROUTINE}'")
+    )
 
 
 def _rows(connection: sa.Connection, table: str) -> Sequence[Mapping[str, Any]]:

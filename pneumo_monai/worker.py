@@ -1,6 +1,7 @@
 """The reading process: the warm graph, fed by the ledger."""
 
 import logging
+import signal
 import threading
 
 from pneumo_monai.audit import Audit
@@ -47,14 +48,17 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
     from pneumo_monai.desk import Desk
     from pneumo_monai.engine import Engine, choose_device
     from pneumo_monai.graph import ResidentGraph
+    from pneumo_monai.hands import Hands
     from pneumo_monai.ledger import prepare, run_workflows
     from pneumo_monai.reading import Reading
+    from pneumo_monai.reading_process import READING_SECONDS, ReadingProcess
     from pneumo_monai.records import Records
     from pneumo_monai.retention import Retention
     from pneumo_monai.retraction import Reader
     from pneumo_monai.revisions import Reporting
     from pneumo_monai.safekeeping import Safekeeping
     from pneumo_monai.spool import Spool
+    from pneumo_monai.suspects import Suspects
 
     # The desk says once why a report waits; pynetdicom would say it at each attempt.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
@@ -64,9 +68,14 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
     engine.warm_up()
     _log.info("model %s %s reads on %s", bundle.name, bundle.version, engine.device)
     reporting = Reporting.to(settings.destinations, settings.report)
-    decoder = DecodingProcess()
-    graph = ResidentGraph(Reading(engine, settings.intended_use, reporting, decoder.decode))
     records, spool = Records(prepare(settings.ledger_url)), Spool(settings.data_dir)
+    hands = Hands(settings.data_dir, slot)
+    if hands.left:
+        _log.warning("%d films were at hand when the last %s ended: each is read apart", len(hands.left), slot)
+        Suspects(records.engine).suspect(hands.left)
+    hands.forget()
+    decoder = DecodingProcess()
+    graph = ResidentGraph(Reading(engine, settings.intended_use, reporting, decoder.decode, hands.holding))
     title = settings.listener.ae_title
     delivery = Delivery(records, spool, title, audit)
     committing = [peer.name for peer in settings.destinations if peer.storage_commitment is not None]
@@ -80,9 +89,17 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
         reporting=reporting,
         reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
         read=graph.read,
+        read_apart=ReadingProcess(settings, READING_SECONDS).read,
     )
-    with decoder, graph, run_workflows(settings.ledger_url, desk, slot=slot):
+    with decoder, graph, run_workflows(settings.ledger_url, desk, slot=slot, patience=settings.delivery) as look:
         notify_ready(model=f"{bundle.name} {bundle.version}", device=str(engine.device))
-        while not stop.wait(0.5):
-            if not graph.is_running:
-                raise Broken("the graph ended by itself; the log above says why")
+        try:
+            while not stop.wait(0.5):
+                look()
+                if not graph.is_running:
+                    raise Broken("the graph ended by itself; the log above says why")
+                # A film that holds a stage up for so long, or this thread, ends the process like one that crashes it:
+                # the signal's default needs no Python that could run.
+                signal.setitimer(signal.ITIMER_REAL, max(READING_SECONDS - hands.longest(), 0.01))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,14 +1,18 @@
 """Names of queues and workflows, as every process of one version knows them."""
 
+from pneumo_monai.entries import Errand
+from pneumo_monai.priority import Priority
+
 __all__ = [
     "APPLICATION",
     "PATIENT_POLLING_SECONDS",
     "POLLING_SECONDS",
     "STEP_ATTEMPTS",
-    "STUDIES",
     "VERSION",
+    "attempt_id",
     "commitment_queue",
     "delivery_queue",
+    "study_queue",
     "turn_id",
     "workflow_id",
 ]
@@ -18,8 +22,6 @@ VERSION = "3"
 """Version of the workflows. A worker only takes up what this version began: change it when their steps change.
 
 Queues and workflow ids bear it too: what an older version left is asked for again, and does not stand in the way."""
-
-STUDIES = f"studies-{VERSION}"
 
 POLLING_SECONDS = 0.1
 """How often a worker looks for work in each queue. Half of it is what an idle ledger adds on average to a study, and to
@@ -37,6 +39,16 @@ def workflow_id(workflow: str, study_instance_uid: str, which: str) -> str:
     return f"{VERSION}:{workflow}:{study_instance_uid}:{which}"
 
 
+def attempt_id(errand: Errand, number: int) -> str:
+    """Return the id of one attempt at a delivery; attempts count from 1."""
+    return workflow_id("deliver_report", errand.study_instance_uid, f"{errand.revision}:{errand.destination}:{number}")
+
+
+def study_queue(priority: Priority) -> str:
+    """Return the queue in which the studies of a priority wait to be read."""
+    return f"studies-{VERSION}-{priority}"
+
+
 def delivery_queue(destination: str) -> str:
     """Return the queue in which results wait for a destination."""
     return f"deliver-{VERSION}-{destination}"
@@ -47,6 +59,6 @@ def commitment_queue(destination: str) -> str:
     return f"commit-{VERSION}-{destination}"
 
 
-def turn_id(study_instance_uid: str, revision: int, destination: str, turn: int) -> str:
+def turn_id(errand: Errand, turn: int) -> str:
     """Return the id of one turn at a commitment: it is asked for by one process, and hurried by another."""
-    return workflow_id("commit_report", study_instance_uid, f"{revision}:{destination}:{turn}")
+    return workflow_id("commit_report", errand.study_instance_uid, f"{errand.revision}:{errand.destination}:{turn}")

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -142,6 +143,68 @@ class Orthanc:
             return bool(self.get("/system"))
         except OSError:
             return False
+
+
+@dataclass
+class PostgreSql:
+    """A database server of the tests' own, on a free port."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    databases: int = 0
+
+    def __post_init__(self) -> None:
+        need("pg_lsclusters", "postgresql")
+        (self._binaries,) = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
+        # PostgreSQL refuses to run as root: the data belongs to the user that the package made for it.
+        self._prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self._prefix:
+            for parent in (self.folder, *list(self.folder.parents)[:2]):
+                parent.chmod(0o755)
+            self.folder.chmod(0o777)
+        self._data = str(self.folder / "data")
+        self._run("initdb", "-D", self._data, "-A", "trust", "-U", "test")
+
+    def start(self) -> None:
+        """Start it, on what an earlier start left."""
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1"
+        self._run("pg_ctl", "-D", self._data, "-w", "-o", options, "-l", str(self.folder / "log"), "start")
+
+    def stop(self) -> None:
+        """End it at once, as a crash does."""
+        self._run("pg_ctl", "-D", self._data, "-w", "-m", "immediate", "stop", check=False)
+
+    @contextmanager
+    def kept_running(self) -> Iterator[None]:
+        """Start it again at the end of the context, for the tests that follow, if it is down."""
+        try:
+            yield
+        finally:
+            self.stop()
+            self.start()
+
+    def database(self) -> str:
+        """Return the URL of an empty database."""
+        self.databases += 1
+        name = f"ledger{self.databases}"
+        self.run("createdb", name)
+        return f"postgresql://test@127.0.0.1:{self.port}/{name}"
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of its client programs, and return what it says."""
+        return self._run(program, "-h", "127.0.0.1", "-p", str(self.port), "-U", "test", *arguments)
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> str:
+        # Files, not pipes: the server that pg_ctl leaves behind would hold a pipe open.
+        command = [*self._prefix, str(self._binaries / program), *arguments]
+        with tempfile.TemporaryFile("w+") as said:
+            # It would tell whoever started the test that it is ready.
+            environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+            done = subprocess.run(command, stdout=said, stderr=said, env=environment, check=False)
+            said.seek(0)
+            text = said.read()
+        assert done.returncode == 0 or not check, text
+        return text
 
 
 @dataclass

@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 from rich.progress import track
 
-from pneumo_monai.engine import load_network
 from pneumo_monai.errors import Refused
 from pneumo_monai.findings import View
 from pneumo_monai.geometry import Window
@@ -40,6 +39,7 @@ from pneumo_monai.lungs import find_lungs
 from pneumo_monai.network import LungNet
 from pneumo_monai.pixels import read_film
 from pneumo_monai.preprocessing import square
+from pneumo_monai.weights import load_network
 from training.records import Exam
 
 __all__ = ["Depth", "PixelCache", "Skipped"]

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from pneumo_monai.bundle import Gate, GateLimits
 from pneumo_monai.bundle import sha256 as sha256_of
-from pneumo_monai.engine import load_network
 from pneumo_monai.errors import ConfigurationError, Refused
 from pneumo_monai.familiarity import Familiarity, Measures, sketch
 from pneumo_monai.instances import read_instance
 from pneumo_monai.lungs import LUNG_SIZE, LungFields, find_lungs
 from pneumo_monai.network import LungNet
 from pneumo_monai.pixels import read_film
+from pneumo_monai.weights import load_network
 from training.cache import PixelCache
 from training.corruptions import CORRUPTIONS
 from training.entry import start

@@ -19,10 +19,10 @@ import typer
 from torch import Tensor, nn
 
 from pneumo_monai.bundle import PACKAGED, Bundle, Calibration
-from pneumo_monai.engine import load_network
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.lungs import LUNG_SIZE
 from pneumo_monai.network import LungNet, ResNet18
+from pneumo_monai.weights import load_network
 from training.entry import start
 
 __all__ = ["CLASSIFIER", "LUNGS", "export_onnx"]

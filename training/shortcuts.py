@@ -13,10 +13,10 @@ import typer
 from numpy.typing import NDArray
 from rich.progress import track
 
-from pneumo_monai.engine import load_network
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.lungs import find_lungs
 from pneumo_monai.network import LungNet
+from pneumo_monai.weights import load_network
 from training.augmentation import drawn_side
 from training.cache import PixelCache
 from training.entry import start

@@ -99,7 +99,8 @@ _MEANINGS = {
     "OUT_OF_RESOURCES": (
         "Failure",
         "Refused: Out of Resources",
-        "Disk full, ledger out of reach, or an error of ours: nothing was kept. Send again later.",
+        "No more than the reserve of the disk is left, the ledger is out of reach, or an error of ours: nothing was "
+        "kept. Send again later.",
     ),
     "MISMATCH": (
         "Failure",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template, select_autoescape
 
-from pneumo_monai import committing, delivering, safekeeping
+from pneumo_monai import commitments, committing, delivering, safekeeping
 from pneumo_monai.conformance import annexes, tables
 from pneumo_monai.conformance.markdown import contents
 from pneumo_monai.conformance.network import stored_syntaxes
@@ -45,12 +45,13 @@ def render_statement(settings: Settings | None = None) -> str:
         scenes=len(SCENES),
         factors=", ".join(Factor),
         silence=f"{chosen.listener.study_silence:g}",
-        retry_seconds=f"{delivering.RETRY_SECONDS:g}",
-        retry_hours=f"{delivering.RETRY_SECONDS * delivering.DELIVERY_ATTEMPTS / 3600:g}",
-        longest_pause=f"{delivering.LONGEST_PAUSE_SECONDS / 60:g}",
+        first_pause=f"{chosen.delivery.first_pause:g}",
+        longest_pause=f"{chosen.delivery.longest_pause:g}",
+        give_up_hours=f"{chosen.delivery.give_up_after_hours:g}",
+        deliveries_at_once=delivering.DELIVERIES_AT_ONCE,
+        commitment_pause=f"{commitments.RETRY_SECONDS:g}",
         longest_commitment_pause=f"{safekeeping.LONGEST_PAUSE_SECONDS / 3600:g}",
         commitments_at_once=committing.COMMITMENTS_AT_ONCE,
-        deliveries_at_once=delivering.DELIVERIES_AT_ONCE,
         films_days=_days(chosen.retention.films_days),
         results_days=_days(chosen.retention.results_days),
         max_bytes=MAX_BYTES,

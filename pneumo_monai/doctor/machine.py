@@ -1,7 +1,6 @@
 """Disk, permissions and clock."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -14,7 +13,6 @@ from pneumo_monai.settings import Settings
 __all__ = ["check_clock", "check_disk", "check_permissions"]
 
 _GIB = 1 << 30
-_LEAST_BYTES = 2 * _GIB
 _LEAST_FILES = 10_000
 _CLOCK_SECONDS = 5.0
 """How far the newest row of the ledger may lie in the future: it may have been written by another machine."""
@@ -24,16 +22,19 @@ def check_disk(settings: Settings) -> Iterator[Check]:
     """Look at what is left where films and results are kept."""
     folder = _nearest(settings.data_dir)
     try:
-        free, files = shutil.disk_usage(folder).free, os.statvfs(folder)
+        found = os.statvfs(folder)
     except OSError as error:
         yield wrong("disk", f"{folder} cannot be looked at ({error.strerror})", "look at its permissions")
         return
     remedy = "make room, or move data_dir to a larger disk while the service is stopped"
-    left = f"{free / _GIB:.1f} GiB are free for data_dir"
+    free, reserved = found.f_bavail * found.f_frsize, settings.listener.limits.disk_reserve_bytes
+    left = f"{free / _GIB:.1f} GiB are free for data_dir, {reserved / _GIB:.1f} GiB of them kept as a reserve"
     # Some file systems make room for names as they go, and say 0 of 0.
-    if files.f_files and files.f_favail < _LEAST_FILES:
-        yield wrong("disk", f"room for {files.f_favail} more files in data_dir", remedy)
-    elif free < _LEAST_BYTES:
+    if found.f_files and found.f_favail < _LEAST_FILES:
+        yield wrong("disk", f"room for {found.f_favail} more files in data_dir", remedy)
+    elif free <= reserved:
+        yield wrong("disk", f"{left}: films are answered 0xA700", remedy)
+    elif free < 2 * reserved:
         yield wrong("disk", left, remedy)
     else:
         yield good("disk", left)

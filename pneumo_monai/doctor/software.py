@@ -3,7 +3,7 @@
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 
 import sqlalchemy as sa
@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from pneumo_monai import __version__
 from pneumo_monai.bundle import PACKAGED, Bundle
 from pneumo_monai.doctor.check import Check, good, unknown, wrong
+from pneumo_monai.entries import DeliveryState
 from pneumo_monai.errors import PneumoMonaiError
 from pneumo_monai.settings import Settings
-from pneumo_monai.tables import FILMS, SCHEMA_VERSION, found_version, look_at
+from pneumo_monai.tables import DELIVERIES, FILMS, SCHEMA_VERSION, found_version, look_at
 
 __all__ = ["check_ledger", "check_model", "check_versions"]
 
@@ -74,7 +75,7 @@ def check_ledger(settings: Settings) -> tuple[list[Check], float | None]:
     try:
         engine = look_at(settings.ledger_url)
         try:
-            return _look(engine)
+            return _look(engine, {peer.name for peer in settings.destinations})
         finally:
             engine.dispose()
     except sa.exc.SQLAlchemyError as error:
@@ -89,7 +90,7 @@ def check_ledger(settings: Settings) -> tuple[list[Check], float | None]:
         ], None
 
 
-def _look(engine: sa.Engine) -> tuple[list[Check], float | None]:
+def _look(engine: sa.Engine, destinations: Collection[str]) -> tuple[list[Check], float | None]:
     with engine.connect() as connection:
         found = found_version(connection)
         if found > SCHEMA_VERSION:
@@ -103,6 +104,7 @@ def _look(engine: sa.Engine) -> tuple[list[Check], float | None]:
         if found == 0:
             return [good("ledger", "is empty, the first start makes its tables")], None
         newest = connection.execute(sa.select(sa.func.max(FILMS.c.received_at))).scalar()
+        left = _left_behind(connection, destinations) if found == SCHEMA_VERSION else []
     if found < SCHEMA_VERSION:
         return [
             unknown(
@@ -111,4 +113,23 @@ def _look(engine: sa.Engine) -> tuple[list[Check], float | None]:
                 "copy the ledger first: no older program opens it afterwards",
             )
         ], newest
-    return [good("ledger", f"its tables have version {found}")], newest
+    return [*left, good("ledger", f"its tables have version {found}")], newest
+
+
+def _left_behind(connection: sa.Connection, destinations: Collection[str]) -> list[Check]:
+    """Say what waits for a destination that is no longer in the configuration."""
+    waiting = (
+        sa.select(DELIVERIES.c.destination, sa.func.count())
+        .where(DELIVERIES.c.state == DeliveryState.PENDING)
+        .group_by(DELIVERIES.c.destination)
+        .order_by(DELIVERIES.c.destination)
+    )
+    return [
+        wrong(
+            f"deliveries to {name}",
+            f"{number} wait for it, and destinations has no such name",
+            "put it back under destinations; or leave it, they are given up in time",
+        )
+        for name, number in connection.execute(waiting)
+        if name not in destinations
+    ]

@@ -31,6 +31,7 @@ CLAUSES: Mapping[Reason, str] = MappingProxyType(
         Reason.CONFLICTING_CONTENT: "another image has the same identifier",
         Reason.RETRACTED: "its former result was withdrawn",
         Reason.FILMS_REMOVED: "earlier images of the study are not kept any more",
+        Reason.QUARANTINED: "reading the image ends the program",
     }
 )
 """Reason to what follows "not analysed, because": ASCII, and short enough for a Code Meaning (Long String)."""

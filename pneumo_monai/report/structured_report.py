@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from highdicom.sr import Comprehensive3DSR, ComprehensiveSR, EnhancedSR
+from highdicom.sr import Comprehensive3DSR, ComprehensiveSR, ContentSequence, EnhancedSR
 from pydicom.dataset import Dataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian
 
@@ -87,7 +87,7 @@ def make_document(kind: SRClass, content: Dataset, result: Result, form: Form, f
     """
     document = kind(
         evidence=[_stand_in(result, form), *films.values()],
-        content=content,
+        content=_root_of(content),
         series_instance_uid=result.series_uid(form),
         series_number=SERIES_NUMBERS[form],
         sop_instance_uid=result.instance_uid(form),
@@ -100,11 +100,23 @@ def make_document(kind: SRClass, content: Dataset, result: Result, form: Form, f
         requested_procedures=referenced_requests(result.films[0], result.outcome.study_instance_uid) or None,
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
+    document.ContentSequence = content.ContentSequence
     _forget_stand_in(document)
     if any(item.CodingSchemeDesignator == codes.PRIVATE_DESIGNATOR for item in _codes(content)):
         document.CodingSchemeIdentificationSequence = [_private_scheme()]
     stamp(document, result, form)
     return document
+
+
+def _root_of(content: Dataset) -> Dataset:
+    """Return the root of a tree without what it holds: highdicom would copy all of that, twice, which takes longer than
+    building it."""
+    root = Dataset()
+    for element in content:
+        if element.keyword != "ContentSequence":
+            root.add(element)
+    root.ContentSequence = ContentSequence()
+    return root
 
 
 def _stand_in(result: Result, form: Form) -> Dataset:

@@ -22,6 +22,7 @@ from pneumo_monai.metrics import CONTENT_TYPE_LATEST, Metrics
 from pneumo_monai.overview import overview
 from pneumo_monai.processes import ProcessState
 from pneumo_monai.records import Records
+from pneumo_monai.reserve import Reserve
 from pneumo_monai.settings import Settings
 from pneumo_monai.tables import connect
 from pneumo_monai.web.access import TokenGuard
@@ -37,6 +38,7 @@ def make_app(
     *,
     alarms: Callable[[], Mapping[str, bool]] = dict,
     destinations: Sequence[str] = (),
+    reserve: Reserve | None = None,
     token: str | None = None,
 ) -> Starlette:
     """Build the web application.
@@ -51,10 +53,12 @@ def make_app(
         Returns whether each alarm is raised.
     destinations : sequence of str
         Names of the destinations.
+    reserve : Reserve or None
+        What is free of the disk, to be measured.
     token : str or None
         What every caller must know; None: nobody is asked.
     """
-    measured = Metrics(records, processes, alarms, destinations)
+    measured = Metrics(records, processes, alarms, destinations, reserve)
 
     def metrics(_: Request) -> Response:
         return Response(measured.text(), media_type=CONTENT_TYPE_LATEST)
@@ -63,11 +67,12 @@ def make_app(
         return JSONResponse({"status": "alive", "version": __version__})
 
     def ready(_: Request) -> Response:
-        # Ready is to take films: a worker that still loads reads them when it is warm.
+        # Ready is to take films: a worker that still loads reads them when it is warm. A listener that lacks disk or
+        # ledger says that it is not.
         states = processes()
         accepting = all(state.ready for state in states if state.name == "listener")
         body = {
-            "status": "ready" if accepting else "starting",
+            "status": "ready" if accepting else "not ready",
             "processes": [{"name": s.name, "ready": s.ready, "starts": s.starts, "status": s.status} for s in states],
         }
         return JSONResponse(body, status_code=200 if accepting else 503)
@@ -118,6 +123,7 @@ def serve_web(
             processes,
             alarms=alarms,
             destinations=[destination.name for destination in settings.destinations],
+            reserve=Reserve(settings.data_dir, settings.listener.limits.disk_reserve_bytes),
             token=settings.web.read_token(),
         ),
         host=settings.web.host,

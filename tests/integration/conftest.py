@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles import write_random_bundle
-from tests.peers import Orthanc, Service, running_service, wait_until
+from tests.peers import Orthanc, PostgreSql, Service, running_service, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +33,12 @@ def service(tmp_path_factory: pytest.TempPathFactory, bundle: Path, orthanc: Ort
     with running_service(tmp_path_factory.mktemp("service"), bundle, [destination]) as running:
         wait_until("the worker is warm", lambda: running.process_ready("worker-0"), 180)
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSql]:
+    """Run a real PostgreSQL."""
+    server = PostgreSql(tmp_path_factory.mktemp("postgres"))
+    server.start()
+    yield server
+    server.stop()

@@ -1,6 +1,8 @@
 """The MAP's command, one shot over a folder."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from pydicom import dcmread
 
 from pneumo_monai.bundle import Bundle
 from tests.films import make_film
-from tests.peers import COMPREHENSIVE_3D_SR, write
+from tests.peers import COMPREHENSIVE_3D_SR, wait_until, write
 
 pytestmark = pytest.mark.integration
 
@@ -60,3 +62,22 @@ def test_an_empty_folder_is_an_error_that_says_what_to_do(tmp_path: Path) -> Non
     done = run_map("-i", str(tmp_path), "-o", str(tmp_path / "output"))
     assert done.returncode != 0
     assert "put the DICOM files there" in done.stderr
+
+
+def test_a_signal_leaves_films_unread_and_says_how_many(tmp_path: Path, bundle: Path) -> None:
+    films, reports, log = tmp_path / "input", tmp_path / "output", tmp_path / "log"
+    films.mkdir()
+    count = 60
+    for _ in range(count):
+        write(make_film(), films)
+    command = [sys.executable, "-m", "app_package", "-i", str(films), "-o", str(reports), "-m", str(bundle.parent)]
+    with log.open("wb") as stream, subprocess.Popen(command, cwd=ROOT, stderr=stream) as process:
+        wait_until("the first report is written", lambda: list(reports.glob("*.dcm")), 120)
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(60)
+    said = " ".join(log.read_text(encoding="utf-8").split())
+    assert status == 1, said
+    (unread,) = re.findall(rf"(\d+) of {count} files were not read: a signal ended the run", said)
+    written = len(list(reports.glob("*.dcm")))
+    assert written + int(unread) == count
+    assert f"{count} files = {written} analysed + 0 refused + 0 failed + {unread} not read" in said

@@ -1,9 +1,11 @@
 """The ledger across processes: this one listens, another works, and dies in the middle."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +13,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from pneumo_monai.attempts import Attempts
 from pneumo_monai.cleaning import SCHEDULE
+from pneumo_monai.delivering import DELIVERIES_AT_ONCE
 from pneumo_monai.entries import (
     DeliveryRecord,
     DeliveryState,
+    Errand,
     FilmAnswer,
     FilmState,
     OutcomeKind,
@@ -24,38 +29,14 @@ from pneumo_monai.entries import (
 from pneumo_monai.findings import RetractionCause
 from pneumo_monai.forms import Form
 from pneumo_monai.ledger import Inbox, prepare
+from pneumo_monai.priority import Priority
 from pneumo_monai.spool import Identity
 from pneumo_monai.workflows import VERSION
-from tests.peers import free_port, need, wait_until
+from tests.peers import PostgreSql, wait_until
 
 pytestmark = pytest.mark.integration
 
 WORKER = Path(__file__).with_name("worker_process.py")
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a PostgreSQL server of the test's own and return the URL of an empty database."""
-    need("pg_lsclusters", "postgresql")
-    (binaries,) = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
-    folder, port = tmp_path_factory.mktemp("postgres"), free_port()
-    # PostgreSQL refuses to run as root: the data belongs to the user that the package made for it.
-    prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if prefix:
-        for parent in (folder, *list(folder.parents)[:2]):
-            parent.chmod(0o755)
-        folder.chmod(0o777)
-    data = str(folder / "data")
-    subprocess.run(
-        [*prefix, binaries / "initdb", "-D", data, "-A", "trust", "-U", "test"], check=True, capture_output=True
-    )
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-    control = [*prefix, str(binaries / "pg_ctl"), "-D", data, "-w"]
-    subprocess.run([*control, "-o", options, "-l", str(folder / "log"), "start"], check=True, capture_output=True)
-    try:
-        yield f"postgresql://test@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -63,7 +44,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a ledger on either database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    return str(request.getfixturevalue("postgres"))
+    server: PostgreSql = request.getfixturevalue("postgres")
+    return server.database()
 
 
 @pytest.fixture
@@ -96,11 +78,11 @@ def calls(folder: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def receive(inbox: Inbox, study: str, number: int = 1) -> Identity:
+def receive(inbox: Inbox, study: str, number: int = 1, priority: Priority = Priority.ROUTINE) -> Identity:
     identity = Identity(
         study_instance_uid=study, sop_instance_uid=f"{study}.{number}", sop_class_uid="1.2", digest=f"{number:064x}"
     )
-    assert inbox.receive(identity, "none", "SCANNER")
+    assert inbox.receive(identity, "none", "SCANNER", priority)
     return identity
 
 
@@ -237,10 +219,149 @@ def test_what_an_older_version_left_waiting_is_asked_for_again(inbox: Inbox, url
         wait_until("delivered", lambda: f"deliver {study} 1 good" in calls(tmp_path))
 
 
-def test_what_is_done_with_is_removed_bite_by_bite_and_so_is_finished_work(
+def test_a_film_that_failed_is_asked_for_again_though_the_clock_was_set_back(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def receive(number: int, now: float) -> None:
+        monkeypatch.setattr("pneumo_monai.records.time.time", lambda: now)
+        identity = Identity(
+            study_instance_uid="1.9.7", sop_instance_uid=f"1.9.7.{number}", sop_class_uid="1.9", digest=f"{number}"
+        )
+        assert inbox.receive(identity, "p", "SCANNER")
+        for _ in range(2):
+            inbox.close_study("1.9.7")
+
+    receive(1, 1000.0)
+    receive(2, 900.0)
+    (second,) = [film for film in inbox.records.films("1.9.7") if film.sop_instance_uid == "1.9.7.2"]
+    inbox.records.answer([FilmAnswer(film_id=second.id, state=FilmState.FAILED, reason="internal", detail="d")])
+    receive(2, 950.0)
+    query = sa.text("SELECT count(*) FROM workflow_status WHERE workflow_uuid LIKE '%:1.9.7:%'")
+    schema = "" if inbox.records.engine.dialect.name == "sqlite" else "dbos."
+    with inbox.records.engine.connect() as connection:
+        asked = connection.execute(sa.text(str(query).replace("workflow_status", f"{schema}workflow_status"))).scalar()
+    assert asked == 3
+
+
+def states(inbox: Inbox, study: str) -> set[DeliveryState]:
+    return {slot.state for slot in inbox.records.deliveries([study])}
+
+
+def test_what_was_given_up_is_revived_while_no_worker_runs_and_goes_at_once(
     inbox: Inbox, url: str, tmp_path: Path
 ) -> None:
     study = f"1.2.{os.getpid()}.10"
+    receive(inbox, study)
+    inbox.close_study(study)
+    down = tmp_path / "good.down"
+    down.touch()
+    impatient = json.dumps({"first_pause": 0.2, "longest_pause": 0.2, "give_up_after_hours": 1e-5})
+    with working(url, tmp_path, DESTINATIONS="good", PATIENCE=impatient):
+        wait_until("given up", lambda: states(inbox, study) == {DeliveryState.UNDELIVERABLE})
+    # One attempt may find it too old; only the one after it gives it up.
+    assert calls(tmp_path).count(f"down {study} 1 good") >= 2
+    down.unlink()
+    errand = Errand(study, 1, "good")
+    assert inbox.records.not_delivered() == {errand: DeliveryState.UNDELIVERABLE}
+    before = time.time()
+    for _ in range(2):
+        inbox.try_again([errand])
+    assert Attempts(inbox.records.engine).of(errand).since >= before
+    with working(url, tmp_path, DESTINATIONS="good"):
+        wait_until("delivered", lambda: states(inbox, study) == {DeliveryState.DELIVERED})
+    assert calls(tmp_path).count(f"deliver {study} 1 good") == 1
+
+
+def test_what_waits_for_long_goes_at_once_when_it_is_asked_for_and_not_again_at_a_restart(
+    inbox: Inbox, url: str, tmp_path: Path
+) -> None:
+    study = f"1.2.{os.getpid()}.11"
+    receive(inbox, study)
+    inbox.close_study(study)
+    down, errand, patient = tmp_path / "good.down", Errand(study, 1, "good"), json.dumps({"first_pause": 600})
+    down.touch()
+    attempts = Attempts(inbox.records.engine)
+    with working(url, tmp_path, DESTINATIONS="good", PATIENCE=patient):
+        wait_until("tried", lambda: attempts.of(errand).number == 1)
+    tried = attempts.of(errand)
+    assert tried.tried_at is not None
+    assert tried.next_at is not None
+    assert 300 <= tried.next_at - tried.tried_at <= 600
+    down.unlink()
+    with working(url, tmp_path, DESTINATIONS="good", PATIENCE=patient):
+        assert attempts.of(errand) == tried
+        inbox.try_again([errand])
+        wait_until("delivered", lambda: states(inbox, study) == {DeliveryState.DELIVERED})
+    assert attempts.of(errand).next_at is None
+
+
+def test_a_clock_that_was_set_back_has_nothing_wait_for_it(inbox: Inbox, url: str, tmp_path: Path) -> None:
+    study = f"1.2.{os.getpid()}.12"
+    receive(inbox, study)
+    inbox.close_study(study)
+    down, errand = tmp_path / "good.down", Errand(study, 1, "good")
+    down.touch()
+    attempts = Attempts(inbox.records.engine)
+    with working(url, tmp_path, DESTINATIONS="good", PATIENCE=json.dumps({"first_pause": 600})):
+        wait_until("tried", lambda: attempts.of(errand).number == 1)
+    # As if that had been next year, by a clock that is right now.
+    year = 365 * 86_400.0
+    with inbox.records.engine.begin() as connection:
+        for statement in (
+            "UPDATE attempts SET since = since + :year, tried_at = tried_at + :year, next_at = next_at + :year "
+            "WHERE study_instance_uid = :study",
+            f"UPDATE {'dbos.' if url.startswith('postgresql') else ''}workflow_status "
+            "SET delay_until_epoch_ms = delay_until_epoch_ms + 1000 * CAST(:year AS BIGINT) "
+            "WHERE workflow_uuid LIKE '%' || :study || '%' AND status = 'DELAYED'",
+        ):
+            changed = connection.execute(sa.text(statement), {"year": year, "study": study})
+            assert changed.rowcount == 1
+    down.unlink()
+    with working(url, tmp_path, DESTINATIONS="good"):
+        wait_until("delivered", lambda: states(inbox, study) == {DeliveryState.DELIVERED})
+
+
+def test_a_stat_study_is_read_and_delivered_before_what_came_before_it(inbox: Inbox, url: str, tmp_path: Path) -> None:
+    routine = [f"1.2.{os.getpid()}.13.{number}" for number in range(1, 21)]
+    stat = f"1.2.{os.getpid()}.13.99"
+    for study in routine:
+        receive(inbox, study)
+        inbox.close_study(study)
+    receive(inbox, stat, priority=Priority.STAT)
+    inbox.close_study(stat)
+    with working(url, tmp_path, seconds=1.0, DESTINATIONS="good"):
+        wait_until("all are delivered", lambda: len(delivered(tmp_path)) == 21, 120)
+    began = [line.split()[1] for line in calls(tmp_path) if line.startswith("begin")]
+    # Beside it go those that a worker has under way at once: four.
+    assert began.index(stat) <= 4
+    assert delivered(tmp_path).index(stat) <= 4
+
+
+def test_a_stat_result_goes_first_to_a_destination_where_many_wait(inbox: Inbox, url: str, tmp_path: Path) -> None:
+    routine = [f"1.2.{os.getpid()}.14.{number}" for number in range(1, 41)]
+    stat = f"1.2.{os.getpid()}.14.99"
+    down = tmp_path / "good.down"
+    down.touch()
+    with working(url, tmp_path, DESTINATIONS="good", PATIENCE=json.dumps({"first_pause": 600})):
+        for study in [*routine, stat]:
+            receive(inbox, study, priority=Priority.STAT if study == stat else Priority.ROUTINE)
+            inbox.close_study(study)
+        wait_until("all were tried", lambda: sum(line.startswith("down") for line in calls(tmp_path)) == 41, 120)
+    down.unlink()
+    inbox.try_again(list(inbox.records.not_delivered()))
+    with working(url, tmp_path, DESTINATIONS="good"):
+        wait_until("all are delivered", lambda: len(delivered(tmp_path)) == 41, 120)
+    assert delivered(tmp_path).index(stat) < DELIVERIES_AT_ONCE
+
+
+def delivered(folder: Path) -> list[str]:
+    return [line.split()[1] for line in calls(folder) if line.startswith("deliver")]
+
+
+def test_what_is_done_with_is_removed_bite_by_bite_and_so_is_finished_work(
+    inbox: Inbox, url: str, tmp_path: Path
+) -> None:
+    study = f"1.2.{os.getpid()}.15"
     receive(inbox, study)
     inbox.close_study(study)
     with working(url, tmp_path):

@@ -1,5 +1,9 @@
-"""A worker process with work of its own: writes down what it was asked, and can be killed in the middle."""
+"""A worker process with work of its own: writes down what it was asked, and can be killed in the middle.
 
+`PATIENCE`: settings of `delivery`, as JSON. A file `NAME.down` in the folder: that destination cannot be reached.
+"""
+
+import json
 import os
 import signal
 import sys
@@ -11,6 +15,7 @@ from pathlib import Path
 from pneumo_monai.entries import (
     DeliveryRecord,
     DeliveryState,
+    Errand,
     FilmAnswer,
     FilmState,
     OutcomeKind,
@@ -20,7 +25,9 @@ from pneumo_monai.entries import (
 from pneumo_monai.errors import DeliveryError
 from pneumo_monai.forms import Form
 from pneumo_monai.ledger import prepare, run_workflows
+from pneumo_monai.priority import Priority
 from pneumo_monai.records import Records
+from pneumo_monai.sections import Delivery
 
 
 def calls_of(folder: Path) -> list[str]:
@@ -90,8 +97,11 @@ class RecordingWork:
         revision = max((d.revision for d in waiting), default=0)
         return (revision, [d.destination for d in waiting if d.revision == revision]) if waiting else None
 
-    def waiting(self) -> list[tuple[str, int, str]]:
-        return [(d.study_instance_uid, d.revision, d.destination) for d in self.records.waiting()]
+    def waiting(self) -> list[Errand]:
+        return [slot.errand for slot in self.records.waiting()]
+
+    def priority(self, study: str) -> Priority:
+        return self.records.priority(study)
 
     def give_up(self, study: str, why: str) -> None:
         films = [film for film in self.records.films(study) if film.state is FilmState.IN_PROGRESS]
@@ -99,6 +109,9 @@ class RecordingWork:
         self.records.answer(answers)
 
     def deliver(self, study: str, revision: int, destination: str) -> bool:
+        if (self.folder / f"{destination}.down").exists():
+            self.note(f"down {study} {revision} {destination}")
+            raise DeliveryError("it is down")
         tried = self.folder / f"{study}.{revision}.{destination}"
         if destination != "good" and not tried.exists():
             tried.touch()
@@ -126,7 +139,7 @@ class RecordingWork:
         self.note("clean")
         return int(calls_of(self.folder).count("clean") < 3)
 
-    def owed(self) -> list[tuple[str, int, str, int]]:
+    def owed(self) -> list[tuple[Errand, int]]:
         return []
 
     def undeliverable(self, study: str, revision: int, destination: str, why: str) -> None:
@@ -139,9 +152,11 @@ def main(url: str, folder: str) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     work = RecordingWork(Records(prepare(url)), Path(folder))
-    with run_workflows(url, work, slot="worker-0"):
+    patience = Delivery(**json.loads(os.environ.get("PATIENCE", "{}")))
+    with run_workflows(url, work, slot="worker-0", patience=patience) as look:
         work.note("ready")
-        stop.wait()
+        while not stop.wait(0.2):
+            look()
 
 
 if __name__ == "__main__":

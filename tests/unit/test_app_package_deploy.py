@@ -1,6 +1,8 @@
 """What is in deploy/ is valid, agrees with itself and with what the service accepts."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,21 @@ def test_every_command_is_one_of_ours():
     for command in started:
         assert {"listener", "worker", "serve"} & set(command) <= names
         assert "pneumo-monai" in command or "app_package.probed" in command
+
+
+def compose_check(*files: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_compose_files_follow_the_compose_specification(tmp_path: Path):
+    done = compose_check(*sorted((DEPLOY / "compose").glob("compose*.yaml")))
+    assert done.returncode == 0, done.stdout
+    misspelt = tmp_path / "compose.yaml"
+    misspelt.write_text(yaml.safe_dump(merged(COMPOSE, {"services": {"gateway": {"read_onyl": True}}})))
+    refused = compose_check(misspelt)
+    assert refused.returncode == 1
+    assert "read_onyl" in refused.stdout
 
 
 def test_the_compose_file_agrees_with_its_configurations(tmp_path: Path):

@@ -1,6 +1,7 @@
 """The life of a result at a worker's desk: read, refused, superseded, withdrawn, read again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pneumo_monai.delivery import Delivery
 from pneumo_monai.desk import Desk
 from pneumo_monai.engine import Engine
 from pneumo_monai.entries import DeliveryRecord, DeliveryState, FilmState, OutcomeKind, ReportRecord
-from pneumo_monai.errors import Broken, Reason
+from pneumo_monai.errors import Broken, DeliveryError, Reason, Refused
 from pneumo_monai.forms import Form
 from pneumo_monai.overview import overview
 from pneumo_monai.reading import Reading
@@ -29,6 +30,7 @@ from pneumo_monai.settings import Destination, IntendedUse, Report
 from pneumo_monai.settings import Retention as RetentionSettings
 from pneumo_monai.spool import Spool, identify
 from pneumo_monai.study import Study
+from pneumo_monai.suspects import Suspects
 from pneumo_monai.tables import connect
 from tests.bundles import write_random_bundle
 from tests.films import film_bytes, make_film
@@ -64,12 +66,13 @@ class Office:
         self.intended_use = IntendedUse()
         self.report = Report()
         self.retention = RetentionSettings()
+        self.read_apart: Callable[[Study], Study] | None = None
 
-    def receive(self, **attributes: Any) -> str:
+    def receive(self, calling_ae_title: str = "SCANNER", **attributes: Any) -> str:
         """Receive a film of the study, and return its SOP Instance UID."""
         encoded = film_bytes(make_film(**{"StudyInstanceUID": self.study, **attributes}))
         identity = identify(encoded)
-        assert self.records.receive(identity, self.spool.keep_film(identity, encoded), "SCANNER")
+        assert self.records.receive(identity, self.spool.keep_film(identity, encoded), calling_ae_title)
         return identity.sop_instance_uid
 
     @property
@@ -95,6 +98,7 @@ class Office:
             reporting=reporting,
             reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
             read=read,
+            read_apart=self.read_apart or read,
         )
 
     def analyse(self, *, again: bool = False) -> ReportRecord | None:
@@ -406,3 +410,115 @@ def test_a_result_whose_films_are_gone_cannot_be_retracted(office: Office) -> No
         office.spool.path(film.path).unlink()
     with pytest.raises(Broken, match="no film of study"):
         office.retract()
+
+
+def test_a_suspect_is_read_apart_and_the_guilty_is_refused_and_kept_aside(office: Office) -> None:
+    guilty, innocent = office.receive(), office.receive()
+    ids = {film.sop_instance_uid: film.id for film in office.records.films(office.study)}
+    suspects = Suspects(office.records.engine)
+    suspects.suspect(list(ids.values()))
+    read = office.desk._read
+    apart = []
+
+    def read_apart(study: Study) -> Study:
+        apart.append(study.study_instance_uid)
+        refused = Refused(Reason.QUARANTINED, "reading it alone ended the process with SIGSEGV")
+        films = [replace(f, refused=refused) if f.key == ids[guilty] else f for f in study.films]
+        return read(replace(study, films=tuple(films)))
+
+    office.read_apart = read_apart
+    report = office.analyse()
+    assert apart == [office.study]
+    assert report is not None
+    assert report.films == (innocent,)
+    assert office.reasons == ["quarantined", None]
+    (kept,) = (office.spool.data_dir / "quarantine").iterdir()
+    assert kept.name.startswith(guilty)
+    # Nobody opens it again, but for whoever asks for that: then it is still a suspect.
+    assert suspects.among(list(ids.values())) == {ids[guilty]}
+    office.analyse()
+    assert apart == [office.study]
+    office.analyse(again=True)
+    assert apart == [office.study] * 2
+    assert office.reasons == ["quarantined", None]
+
+
+def receivers(office: Office, revision: int) -> list[str]:
+    return [slot.destination for slot in office.slots(revision)]
+
+
+def test_a_result_goes_to_those_who_want_results_of_its_senders(office: Office) -> None:
+    office.destinations = (
+        destination("all"),
+        destination("emergency", calling_ae_titles=["ER1", "ER2"]),
+        destination("peer", calling_ae_titles=["PEER"]),
+        destination("ward", calling_ae_titles=["WARD"]),
+    )
+    office.receive("ER2")
+    # A film that the result is not about brings nobody in.
+    office.receive("WARD", **LATERAL)
+    assert office.analyse() is not None
+    assert receivers(office, 1) == ["all", "emergency"]
+    # A late film of another sender: the union, and return to sender.
+    office.receive("PEER")
+    report = office.analyse()
+    assert report is not None
+    assert len(report.films) == 2
+    assert receivers(office, 2) == ["all", "emergency", "peer"]
+
+
+def test_what_supersedes_a_result_goes_wherever_that_went(office: Office, tmp_path: Path) -> None:
+    office.destinations = (destination("a", calling_ae_titles=["A"]), destination("b", calling_ae_titles=["B"]))
+    office.receive("A")
+    office.analyse()
+    office.destinations = (destination("a", calling_ae_titles=["Z"]), destination("b", calling_ae_titles=["B"]))
+    office.engine = engine_of(tmp_path, seed=1)
+    office.analyse(again=True)
+    assert receivers(office, 2) == ["a"]
+    with storage_scp(COMPREHENSIVE_3D_SR) as peer:
+        office.deliver(peer)
+    office.retract()
+    assert set(receivers(office, 3)) == {"a"}
+    # It has been told to take it away, and its sender is none of its own any more.
+    office.analyse(again=True)
+    assert receivers(office, 4) == []
+
+
+def test_a_result_that_goes_nowhere_is_no_fault_and_says_so(office: Office) -> None:
+    office.destinations = (destination("ward", calling_ae_titles=["WARD"]),)
+    office.receive("ER1")
+    office.analyse()
+    (study,) = overview(office.records, 1)
+    assert (study.state, study.deliveries) == ("reported", ())
+    assert study.whereabouts == ("no destination: none gets results of films of ER1",)
+
+
+def test_what_waits_for_a_destination_that_is_gone_says_so_and_goes_when_it_is_back(office: Office) -> None:
+    office.receive()
+    office.analyse()
+    office.destinations = ()
+    with pytest.raises(DeliveryError, match="'pacs' is no longer in the configuration"):
+        office.desk.deliver(office.study, 1, "pacs")
+    (slot,) = office.slots(1)
+    assert slot.state is DeliveryState.PENDING
+    assert "no longer in the configuration" in str(slot.detail)
+    office.destinations = (destination(),)
+    with storage_scp(COMPREHENSIVE_3D_SR) as peer:
+        office.deliver(peer)
+    assert len(peer.received) == 1
+
+
+def test_a_destination_that_is_gone_and_back_gets_the_note_about_what_was_withdrawn(office: Office) -> None:
+    office.receive()
+    office.analyse()
+    with storage_scp(COMPREHENSIVE_3D_SR) as peer:
+        office.deliver(peer)
+    office.destinations = ()
+    office.retract()
+    (slot,) = office.slots(2)
+    assert slot.state is DeliveryState.UNDELIVERABLE
+    office.destinations = (destination(),)
+    office.records.revive(slot.errand)
+    with storage_scp(KEY_OBJECTS) as peer:
+        office.deliver(peer)
+    assert rejected(peer.received[0]) == {office.document(1, SR_3D).SOPInstanceUID}

@@ -22,6 +22,7 @@ from pneumo_monai.doctor.peers import check_certificates, check_commitments, che
 from pneumo_monai.doctor.ports import check_port
 from pneumo_monai.doctor.run import examine
 from pneumo_monai.doctor.software import check_ledger, check_model, check_versions
+from pneumo_monai.reserve import Reserve
 from pneumo_monai.settings import Destination, Settings, load_settings
 from pneumo_monai.tables import SCHEMA_VERSION, connect
 from tests.bundles import write_random_bundle
@@ -108,6 +109,18 @@ def test_a_data_dir_is_ours_alone(settings: Callable[..., Settings], tmp_path: P
     blocked.touch()
     assert only(check_permissions(settings(data_dir=str(blocked)))).verdict is Verdict.WRONG
     assert only(check_disk(fresh)).name == "disk"
+
+
+def test_a_disk_is_wrong_before_it_has_no_more_than_its_reserve(settings: Callable[..., Settings], tmp_path: Path):
+    free = Reserve(tmp_path, 0).free()
+    for reserve, verdict, said in (
+        (free // 100, Verdict.OK, "kept as a reserve"),
+        (free * 2 // 3, Verdict.WRONG, "GiB are free"),
+        (free * 2, Verdict.WRONG, "films are answered 0xA700"),
+    ):
+        found = only(check_disk(settings(listener={"limits": {"disk_reserve_bytes": reserve}})))
+        assert found.verdict is verdict
+        assert said in found.found
 
 
 def test_a_clock_that_jumped_back_is_seen():

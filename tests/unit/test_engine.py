@@ -14,6 +14,7 @@ from pneumo_monai.bundle import Bundle, sha256
 from pneumo_monai.engine import Engine, calibrated, choose_device
 from pneumo_monai.errors import BundleError, ConfigurationError
 from pneumo_monai.network import ResNet18
+from pneumo_monai.torch_runtime import TorchRuntime
 from tests.bundles import add_gate, write_random_bundle
 
 CPU = torch.device("cpu")
@@ -73,7 +74,7 @@ def test_with_a_gpu_auto_is_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_when_the_gpu_is_out_of_memory_the_film_is_read_on_the_cpu(
-    bundle: Bundle, engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls = []
 
@@ -84,9 +85,10 @@ def test_when_the_gpu_is_out_of_memory_the_film_is_read_on_the_cpu(
             calls.append(image.device)
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    on_gpu = Engine(bundle, CPU)
-    monkeypatch.setattr(on_gpu._reader, "_network", Full())
-    expected = engine.read(noise())
+    runtime = TorchRuntime(bundle.weights, None, CPU)
+    expected = Engine(bundle, CPU, runtime).read(noise())
+    monkeypatch.setattr(runtime._classifier, "_network", Full())
+    on_gpu = Engine(bundle, CPU, runtime)
     for _ in range(2):
         logit, activation = on_gpu.read(noise())
         assert logit == expected[0]

@@ -17,9 +17,11 @@ from pynetdicom.sop_class import (
 )
 
 from pneumo_monai.commitments import Commitments
+from pneumo_monai.connections import Peer
 from pneumo_monai.entries import CommitmentRecord, CommitmentState, OutcomeKind, ReportRecord, Revision, Transaction
 from pneumo_monai.ledger import Inbox, prepare
 from pneumo_monai.listener import ListenerProcess
+from pneumo_monai.priority import Priority
 from pneumo_monai.settings import Listener
 from pneumo_monai.spool import Spool
 from tests.films import make_film
@@ -179,3 +181,32 @@ def test_who_asks_us_for_commitment_gets_none(tmp_path: Path, inbox: Inbox) -> N
     assert status.Status == 0x0211
     opened.release()
     listener.stop()
+
+
+@pytest.mark.parametrize(
+    ("peers", "requested", "priority"),
+    [
+        ((), 0x0001, Priority.STAT),
+        ((), 0x0000, Priority.ROUTINE),
+        ((), 0x0002, Priority.ROUTINE),
+        ((Peer(ae_title="SCANNER", priority=Priority.STAT),), 0x0002, Priority.STAT),
+        ((Peer(ae_title="SCANNER", priority=Priority.LOW),), 0x0001, Priority.LOW),
+        ((Peer(ae_title="OTHER", priority=Priority.STAT), Peer(addresses=("127.0.0.0/8",))), 0x0000, Priority.ROUTINE),
+    ],
+)
+def test_a_study_has_the_priority_of_its_sender_or_of_the_request_and_keeps_it(
+    tmp_path: Path, inbox: Inbox, peers: tuple[Peer, ...], requested: int, priority: Priority
+) -> None:
+    listener = ListenerProcess(Listener(port=0, peers=peers), Spool(tmp_path), inbox)
+    listener.start()
+    entity = AE(ae_title="SCANNER")
+    entity.add_requested_context(ComputedRadiographyImageStorage)
+    opened = entity.associate("127.0.0.1", listener.port)
+    first = make_film()
+    study = str(first.StudyInstanceUID)
+    assert opened.send_c_store(first, priority=requested).Status == 0x0000
+    assert opened.send_c_store(make_film(StudyInstanceUID=study), priority=1 - requested % 2).Status == 0x0000
+    opened.release()
+    listener.stop()
+    assert inbox.records.films(study)[0].priority is priority
+    assert inbox.records.priority(study) is priority

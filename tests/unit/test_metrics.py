@@ -13,6 +13,7 @@ from pneumo_monai.metrics import Metrics
 from pneumo_monai.processes import ProcessState
 from pneumo_monai.readings import Readings
 from pneumo_monai.records import Records
+from pneumo_monai.reserve import Reserve
 from pneumo_monai.web.app import make_app
 from tests.ledgers import Book
 
@@ -39,7 +40,8 @@ def samples(text: str) -> Samples:
 
 
 def measure(book: Book) -> Samples:
-    metrics = Metrics(lambda: book.records, lambda: PROCESSES, lambda: {"silence": True}, ["pacs", "ris"])
+    reserve = Reserve(ROOT, 12345)
+    metrics = Metrics(lambda: book.records, lambda: PROCESSES, lambda: {"silence": True}, ["pacs", "ris"], reserve)
     return samples(metrics.text().decode())
 
 
@@ -78,8 +80,10 @@ def test_every_figure_stands_for_what_the_ledger_holds(book: Book):
         ("process_ready", "listener"): 1,
         ("alarm", "silence"): 1,
         ("ledger_up", ""): 1,
+        ("disk_reserve_bytes", ""): 12345,
     }
     assert {key: found.get(key) for key in expected} == expected
+    assert found["disk_free_bytes", ""] > 0
     assert 90 <= found["oldest_delivery_age_seconds", "pacs"] < 150
     assert 40 <= found["oldest_film_age_seconds", ""] < 100
     assert 0 <= found["last_film_age_seconds", ""] < 60

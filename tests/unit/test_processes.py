@@ -35,6 +35,20 @@ def test_a_child_says_when_it_is_ready(tmp_path: Path) -> None:
     assert process.state.pid is None
 
 
+def test_a_child_that_lacks_something_is_not_ready_until_it_has_it(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    lacks = f"from pneumo_monai.notify import notify; notify('X_READY=0\\nSTATUS=no disk'); open({str(go)!r}).read();"
+    process = child(tmp_path, READY + lacks + "notify('X_READY=1\\nSTATUS=fine'); import time; time.sleep(60)")
+    process.start()
+    wait_until("it lacks something", lambda: tended(process).state.status == "no disk", 20)
+    assert not process.state.ready
+    go.write_text("go")
+    wait_until("it has it", lambda: tended(process).state.status == "fine", 20)
+    assert process.state.ready
+    process.stop()
+
+
 def test_a_child_that_dies_is_started_again_after_a_pause(tmp_path: Path) -> None:
     process = child(tmp_path, READY + "import time; time.sleep(60)")
     process.start()

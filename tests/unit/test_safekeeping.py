@@ -19,6 +19,7 @@ from pneumo_monai.entries import (
     DeliveryRecord,
     DeliveryState,
     DocumentRecord,
+    Errand,
     OutcomeKind,
     ReportRecord,
     Revision,
@@ -110,7 +111,7 @@ def pacs(archive: Archive) -> Iterator[CommitmentScp]:
 
 
 def test_a_destination_commits_on_the_association_of_the_request(archive: Archive, pacs: CommitmentScp) -> None:
-    assert archive.keeping.owed() == [(STUDY, 1, "pacs", 0)]
+    assert archive.keeping.owed() == [(Errand(STUDY, 1, "pacs"), 0)]
     assert archive.keeping.next_turn(STUDY, 1, archive.peer()) == 0
     assert archive.turn(0) is None
     assert archive.record.state is CommitmentState.COMMITTED

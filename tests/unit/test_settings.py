@@ -63,11 +63,13 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
                 "host": "127.0.0.1",
                 "port": 4242,
                 "tls": None,
+                "calling_ae_titles": (),
                 "forms": (("sr-comprehensive-3d",),),
                 "not_analysed": ("age", "pixel-format", "too-large", "undecodable", "unlike-chest", "inverted"),
                 "storage_commitment": None,
             },
         ),
+        "delivery": {"first_pause": 5.0, "longest_pause": 600.0, "give_up_after_hours": 168.0},
         "web": {"host": "127.0.0.1", "port": 8080, "token": None, "token_file": None, "behind_proxy": False},
         "alarms": Alarms().model_dump(),
         "audit": {"file": None, "fsync": True, "syslog": None},
@@ -349,3 +351,10 @@ def test_rows_are_kept_as_long_as_what_they_tell_of(load):
     for wrong in ({"ledger_days": 29}, {"films_days": None}, {"results_days": 366}):
         with pytest.raises(ConfigurationError, match=r"retention: ledger_days is shorter than"):
             load({"retention": wrong})
+
+
+def test_pauses_that_would_shrink_are_an_error_that_names_the_section(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("{data_dir: d, delivery: {first_pause: 60, longest_pause: 30}}")
+    with pytest.raises(ConfigurationError, match=r"delivery: longest_pause is shorter than first_pause"):
+        load_settings(file)

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from pneumo_monai.attempts import Attempts
 from pneumo_monai.commitments import Commitments
 from pneumo_monai.entries import DeliveryState, FilmState, OutcomeKind
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.forms import Form
+from pneumo_monai.priority import Priority
 from pneumo_monai.records import Records
-from pneumo_monai.tables import connect
+from pneumo_monai.tables import SCHEMA_VERSION, connect, found_version
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 VERSION_1 = """
@@ -73,6 +75,28 @@ def test_a_ledger_without_a_version_is_brought_up_with_all_that_it_holds(url: st
         records.engine.dispose()
 
 
+def test_a_ledger_of_version_2_is_brought_up_with_all_that_it_holds(url: str) -> None:
+    engine = connect(url)
+    with engine.begin() as connection:
+        # What this version has and that one had not.
+        for statement in (
+            "DROP TABLE attempts",
+            "ALTER TABLE films DROP COLUMN priority",
+            "UPDATE schema_version SET version = 2",
+            "INSERT INTO films VALUES (1, '1.2.1', 'a', '1.2', 'AE', 'p', 1.0, 'analysed', NULL, NULL, 2.0)",
+        ):
+            connection.execute(sa.text(statement))
+    engine.dispose()
+    for _ in range(2):
+        records = Records(connect(url))
+        (film,) = records.films("1.2")
+        assert (film.calling_ae_title, film.priority) == ("AE", Priority.ROUTINE)
+        assert Attempts(records.engine).of_studies(["1.2"]) == []
+        with records.engine.connect() as connection:
+            assert found_version(connection) == SCHEMA_VERSION
+        records.engine.dispose()
+
+
 def test_a_ledger_of_a_later_version_is_left_alone_and_says_what_to_do(url: str) -> None:
     engine = connect(url)
     with engine.begin() as connection:
@@ -87,6 +111,7 @@ def test_a_ledger_of_version_2_gets_the_tables_that_it_lacks(url: str) -> None:
     with engine.begin() as connection:
         for table in ("commitments", "transactions"):
             connection.execute(sa.text(f"DROP TABLE {table}"))
+        connection.execute(sa.text("ALTER TABLE films DROP COLUMN priority"))
         connection.execute(sa.text("UPDATE schema_version SET version = 2"))
     engine.dispose()
     for _ in range(2):
