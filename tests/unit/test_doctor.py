@@ -14,11 +14,11 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from pneumo_monai.doctor.check import Check, Verdict
 from pneumo_monai.doctor.machine import check_clock, check_disk, check_permissions
-from pneumo_monai.doctor.peers import check_certificates, check_destinations, echo
+from pneumo_monai.doctor.peers import check_certificates, check_commitments, check_destinations, echo
 from pneumo_monai.doctor.ports import check_port
 from pneumo_monai.doctor.run import examine
 from pneumo_monai.doctor.software import check_ledger, check_model, check_versions
@@ -149,6 +149,24 @@ def test_destinations_answer_reject_or_are_not_there(settings: Callable[..., Set
     assert only(check_destinations(settings())).verdict is Verdict.WRONG
     with verification_scp(contexts=("1.2.840.10008.5.1.4.1.1.88.34",)) as port:
         assert echo(Destination(**destination(port)), "PNEUMO").verdict is Verdict.OK
+
+
+# As above.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_destination_that_should_commit_accepts_the_request_or_not(settings: Callable[..., Settings]):
+    with verification_scp(contexts=(Verification, StorageCommitmentPushModel)) as port:
+        asked = settings(destinations=[destination(port, storage_commitment=True)])
+        assert only(check_commitments(asked)).verdict is Verdict.OK
+        assert list(check_commitments(settings(destinations=[destination(port)]))) == []
+        elsewhere = settings(destinations=[destination(port, storage_commitment={"port": free_port()})])
+        away = only(check_commitments(elsewhere))
+        assert (away.verdict, "could not be reached" in away.found) == (Verdict.WRONG, True)
+    with verification_scp() as port:
+        refused = only(check_commitments(settings(destinations=[destination(port, storage_commitment=True)])))
+        assert (refused.verdict, "set destinations[].storage_commitment to null" in refused.remedy) == (
+            Verdict.WRONG,
+            True,
+        )
 
 
 def test_certificates_say_when_they_end_and_who_may_read_their_key(settings: Callable[..., Settings], tmp_path: Path):
