@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from pneumo_monai.before_holoscan import keep_out_of_home, load_cuda_runtime, raise_stack_limit
+from pneumo_monai.before_holoscan import keep_to_ourselves, load_cuda_runtime, raise_stack_limit
 
 __all__ = ["__version__"]
 
@@ -10,5 +10,5 @@ __version__ = version("pneumo-monai")
 
 # Here, because MONAI imports Holoscan, and much of this package imports MONAI.
 raise_stack_limit()
-keep_out_of_home()
+keep_to_ourselves()
 load_cuda_runtime()

@@ -1,4 +1,4 @@
-"""What must be in place before Holoscan is imported: stack, CUDA's runtime library, no cache in HOME."""
+"""What must be in place before Holoscan and ONNX Runtime are imported: stack, CUDA's runtime library, and silence."""
 
 import ctypes
 import os
@@ -6,7 +6,7 @@ import resource
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["keep_out_of_home", "load_cuda_runtime", "raise_stack_limit"]
+__all__ = ["keep_to_ourselves", "load_cuda_runtime", "raise_stack_limit"]
 
 _STACK_BYTES = 32 << 20
 _CUDA_RUNTIME = Path("cu13", "lib", "libcudart.so.13")
@@ -20,11 +20,14 @@ def raise_stack_limit() -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
 
 
-def keep_out_of_home() -> None:
-    """Give CuPy, which the App SDK imports, a folder that is there: it makes one in HOME, and fails where it may not.
+def keep_to_ourselves() -> None:
+    """Have libraries write nothing to HOME, which a service may not, and report nothing to anybody.
 
-    Nothing is written there: no kernel of CuPy's is run.
+    CuPy, which the App SDK imports, makes a folder for its cache, and cannot be imported where it may not: it is given
+    one that is there; no kernel of CuPy's is run. ONNX Runtime names the machine in HOME and sends telemetry to its
+    maker unless it is told not to: a hospital's gateway tells nobody that it works.
     """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("CUPY_CACHE_DIR", os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - a folder, and no file in it
 
 

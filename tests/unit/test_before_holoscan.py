@@ -46,3 +46,12 @@ def test_without_the_wheel_the_linker_searches_by_itself(folders: list[str] | No
     monkeypatch.setattr(before_holoscan, "find_spec", lambda name: None if folders is None else Spec())
     monkeypatch.setattr(ctypes, "CDLL", lambda path: pytest.fail(f"{path} is loaded"))
     before_holoscan.load_cuda_runtime()
+
+
+def test_libraries_write_nothing_to_home_and_no_telemetry_runs(tmp_path: Path):
+    program = "import pneumo_monai, os, onnxruntime; print(len(os.listdir('/proc/self/task'))); import cupy"
+    done = run(program, f"export HOME={tmp_path} OMP_NUM_THREADS=1; unset CUPY_CACHE_DIR ORT_DISABLE_TELEMETRY")
+    assert done.returncode == 0, done.stderr
+    # Its telemetry has a thread of its own.
+    assert done.stdout.split() == ["1"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
