@@ -28,12 +28,13 @@ from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 from pynetdicom.sop_class import ComputedRadiographyImageStorage
 
+from pneumo_monai.entries import FilmState
 from tests.codestreams import JPEG_EXTENDED_12BIT, JPEG_LOSSLESS
 from tests.films import make_film, make_item
 from tests.integration.conftest import Watched
 from tests.peers import COMPREHENSIVE_SR, StorageScp, wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 SECONDS = 180.0
 MARK, WHY = "Zqx7Wkpv", "Wvy4Jbhd"
@@ -266,9 +267,9 @@ def test_no_word_of_a_patient_is_written_but_to_spool_and_audit_trail(watched: W
         with_raw.release()
         assert answers == [0x0000, 0x0000, 0x0000, 0xC000, 0xA900, 0xA900]
         wait_until("every film has its answer", lambda: not service.open_films(), SECONDS)
-        states = service.studies()
-        assert {states[film.StudyInstanceUID].state for film in refused} == {"refused"}
-        assert {states[film.StudyInstanceUID].state for film in faults} == {"failed"}
+        studies = service.studies()
+        for films, state in ((good, FilmState.ANALYSED), (refused, FilmState.REFUSED), (faults, FilmState.FAILED)):
+            assert {studies[film.StudyInstanceUID].films[0].state for film in films} == {state}
         withdrawn = str(good[1].StudyInstanceUID)
         wait_until("the result is there", lambda: service.studies()[withdrawn].report, SECONDS)
         line = ["retract", withdrawn, "--cause", "safety", "--why", WHY, "--config", str(service.config)]

@@ -11,7 +11,7 @@ from tests.films import make_film
 from tests.integration.conftest import Watched
 from tests.peers import NOBODY, Orthanc, dcmsend, write
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 UNITS = sorted((Path(__file__).parents[2] / "deploy" / "systemd").glob("*.service"))
 

@@ -21,10 +21,10 @@ def _in_the_gate(check: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _in_the_store(file_report: Callable[..., Any]) -> Callable[..., Any]:
-    def filed(report: Any, *arguments: Any) -> Any:
+    def filed(report: Any, *arguments: Any, **named: Any) -> Any:
         if any(b"FAULT-STORE" in document.encoded for document in report.documents):
             raise ValueError(str(report.documents[0].encoded))
-        return file_report(report, *arguments)
+        return file_report(report, *arguments, **named)
 
     return filed
 
