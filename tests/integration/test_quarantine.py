@@ -20,9 +20,9 @@ from pneumo_monai.tally import Tally
 from tests.films import film_bytes, make_film
 from tests.peers import COMPREHENSIVE_3D_SR, StorageScp, storage_scp, wait_until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
 
-SECONDS = 300.0
+SECONDS = 800.0
 HOW = os.environ.get("DEADLY_HOW", "SIGSEGV")
 """Others are for a person who waits: SIGKILL takes three trials, a hang two of READING_SECONDS."""
 
