@@ -27,7 +27,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints/train.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "Python 3.11 or 3.12 is needed, %s is %d.%d; pass PYTHON=python3.11" % (sys.executable, *sys.version_info[:2]))'
 	@echo "Installing into $(VENV): about 3 GB to download and 6.5 GB on disk, most of it PyTorch with its CUDA libraries."
-	@echo "A runtime without training and CUDA needs 1.5 GB: docs/install.md."
+	@echo "A runtime without training and CUDA needs 1.9 GB: docs/install.md."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/train.txt --editable '.[train,onnx,dev]'
 	@touch $@

@@ -1,7 +1,8 @@
 """What a user would run instead: the stock operators of MONAI Deploy App SDK around a TorchScript classifier.
 
 ``python -m benchmarks.peer_app -i FOLDER -o FOLDER -m FILE``: loader ▸ series selector ▸ series to volume ▸
-classifier ▸ Text SR writer, as the SDK's own example of a classifier (breast density) composes them. One process reads one study.
+classifier ▸ Text SR writer, as the SDK's own example of a classifier (breast density) composes them. One process reads
+one study.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The durable attempts at bringing a revision to a destination. With `ledger` the only module that knows DBOS.
+"""The durable attempts at bringing a revision to a destination. Like the `ledger` it knows DBOS.
 
 Each attempt is a workflow of its own: one that fails asks for the next, after a pause, and ends. So nothing waits in a
 workflow, where it would hold the place of another report, and there is one way to wait, whatever a destination did.
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, SetEnqueueOptions, SetWorkflowID, WorkflowSerializationFormat
 
 from pneumo_monai.attempts import Attempts, is_spent, pause
+from pneumo_monai.committing import Ended
 from pneumo_monai.entries import Errand
 from pneumo_monai.errors import Retryable
 from pneumo_monai.logs import own_text_alone
@@ -77,7 +78,7 @@ def workflow(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
     return DBOS.workflow(name=name, serialization_type=WorkflowSerializationFormat.PORTABLE, max_recovery_attempts=None)
 
 
-def define_delivery(work: Carrier, attempts: Attempts, patience: Delivery) -> Ask:
+def define_delivery(work: Carrier, attempts: Attempts, patience: Delivery, ended: Ended) -> Ask:
     """Register what brings a revision to a destination, and return how to ask for it.
 
     Parameters
@@ -88,6 +89,8 @@ def define_delivery(work: Carrier, attempts: Attempts, patience: Delivery) -> As
         Where it is entered how it went.
     patience : Delivery
         How long the pauses are, and when it is given up.
+    ended : Ended
+        What is called in the workflow once nothing waits any more: all was taken, or it was given up.
     """
 
     @DBOS.step(name="attempt", retries_allowed=True, max_attempts=STEP_ATTEMPTS, should_retry=is_retryable)
@@ -100,6 +103,8 @@ def define_delivery(work: Carrier, attempts: Attempts, patience: Delivery) -> As
         after = attempt(study, revision, destination, number)
         if after is not None:
             ask(Errand(study, revision, destination), Priority(priority), number + 1, after)
+        else:
+            ended(Errand(study, revision, destination))
 
     def ask(errand: Errand, priority: Priority, number: int = 1, after: float | None = None) -> None:
         options = SetEnqueueOptions(delay_seconds=after, priority=priority.rank)

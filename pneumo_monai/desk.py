@@ -1,5 +1,6 @@
 """A worker's desk: what the workflows ask for, done with records, spool, graph and sender."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -22,14 +23,23 @@ from pneumo_monai.forms import Form
 from pneumo_monai.priority import Priority
 from pneumo_monai.readings import Readings
 from pneumo_monai.records import Records
+from pneumo_monai.retention import Retention
 from pneumo_monai.retraction import Reader, documents_at, withdraw
 from pneumo_monai.revisions import Reporting
+from pneumo_monai.safekeeping import Safekeeping
 from pneumo_monai.settings import Destination
 from pneumo_monai.spool import Spool
 from pneumo_monai.study import Film, PreviousReport, Study
 from pneumo_monai.suspects import Suspects
 
 __all__ = ["Desk"]
+
+_log = logging.getLogger(__name__)
+
+_GONE = (
+    "{} films of the study were removed (retention.films_days): send all of them once more, then ask for it with "
+    "`pneumo-monai reread`"
+)
 
 _NEVER_OPENED_AGAIN = Reason.CONFLICTING_CONTENT
 """Which of two objects under one UID is meant does not become clear by reading them again."""
@@ -48,6 +58,10 @@ class Desk:
         Who gets results, and in which forms.
     delivery : Delivery
         How they get them.
+    safekeeping : Safekeeping
+        Whether they keep them.
+    retention : Retention
+        What is removed once it is done with.
     reporting : Reporting
         What is made of a result, for all of them.
     reader : Reader
@@ -65,6 +79,8 @@ class Desk:
         spool: Spool,
         destinations: Sequence[Destination],
         delivery: Delivery,
+        safekeeping: Safekeeping,
+        retention: Retention,
         reporting: Reporting,
         reader: Reader,
         read: Callable[[Study], Study],
@@ -75,6 +91,8 @@ class Desk:
         self._spool = spool
         self._peers = {destination.name: destination for destination in destinations}
         self._delivery = delivery
+        self._safekeeping = safekeeping
+        self._retention = retention
         self._reporting = reporting
         self._reader = reader
         self._read = read
@@ -85,6 +103,9 @@ class Desk:
     def analyse(self, study_instance_uid: str, *, again: bool = False) -> tuple[int, list[str]] | None:
         """Read the films of a study; store, then enter, a revision that says something new."""
         received = self._records.films(study_instance_uid)
+        if gone := [film for film in received if _is_read(film, again=again) and self._is_gone(film)]:
+            self._answer_without(received, gone, again=again)
+            return self._current(study_instance_uid)
         previous = self._previous(study_instance_uid)
         films = [_film(film, self._spool, again=again) for film in received]
         study = Study(
@@ -121,6 +142,26 @@ class Desk:
             self._suspects.clear(suspects - guilty)
         return self._current(study_instance_uid)
 
+    def _is_gone(self, film: FilmRecord) -> bool:
+        return film.state is not FilmState.IN_PROGRESS and not self._spool.path(film.path).exists()
+
+    def _answer_without(self, received: Sequence[FilmRecord], gone: Sequence[FilmRecord], *, again: bool) -> None:
+        """Refuse what came late: a result without the films that were read before would contradict the one there is."""
+        study = received[0].study_instance_uid
+        _log.warning("study %s is not read%s: %s", study, " again" * again, _GONE.format(len(gone)))
+        self._records.answer(
+            [
+                FilmAnswer(
+                    film_id=film.id,
+                    state=FilmState.REFUSED,
+                    reason=Reason.FILMS_REMOVED,
+                    detail=_GONE.format(len(gone)),
+                )
+                for film in received
+                if film.state is FilmState.IN_PROGRESS
+            ]
+        )
+
     def give_up(self, study_instance_uid: str, why: str) -> None:
         """Enter as failed what is still in progress of a study."""
         open_films = [f for f in self._records.films(study_instance_uid) if f.state is FilmState.IN_PROGRESS]
@@ -147,7 +188,7 @@ class Desk:
         assert previous is not None  # noqa: S101 - `current` is it
         withdrawal = withdraw(
             current,
-            films={f.sop_instance_uid: self._spool.path(f.path) for f in films if _is_subject(f, current)},
+            films={f.sop_instance_uid: self._spool.header_path(f.path) for f in films if _is_subject(f, current)},
             cause=cause,
             why=why,
             reader=self._reader,
@@ -189,6 +230,32 @@ class Desk:
         for slot in self._records.slots(study_instance_uid, revision, destination):
             self._records.settle(slot, DeliveryState.UNDELIVERABLE, slot.detail or why)
 
+    def next_turn(self, study_instance_uid: str, revision: int, destination: str) -> int | None:
+        """Return the turn at a commitment that is due once a delivery has ended."""
+        peer = self._peers.get(destination)
+        return None if peer is None else self._safekeeping.next_turn(study_instance_uid, revision, peer)
+
+    def commit(self, study_instance_uid: str, revision: int, destination: str, turn: int) -> float | None:
+        """Ask a destination to commit to what it got, and return the seconds until it is asked again."""
+        peer = self._peers.get(destination)
+        return None if peer is None else self._safekeeping.take_turn(study_instance_uid, revision, peer, turn)
+
+    def hurry(self, study_instance_uid: str, revision: int, destination: str, turn: int) -> float | None:
+        """Return the shorter pause after a turn that was answered with a failure; None: it was not."""
+        return self._safekeeping.hurry(study_instance_uid, revision, destination, turn)
+
+    def owed(self) -> list[tuple[Errand, int]]:
+        """Return the commitments that may be asked for, and the next turn of each."""
+        return [(errand, turn) for errand, turn in self._safekeeping.owed() if self._is_asked(errand.destination)]
+
+    def _is_asked(self, destination: str) -> bool:
+        peer = self._peers.get(destination)
+        return peer is not None and peer.storage_commitment is not None
+
+    def clean(self) -> int:
+        """Remove what its time has come for, and return of how many studies; 0: there is nothing left to remove."""
+        return self._retention.clean()
+
     def _current(self, study_instance_uid: str) -> tuple[int, list[str]] | None:
         """Return the current revision and the destinations that it waits for, if any."""
         current = self._records.latest_report(study_instance_uid)
@@ -227,14 +294,19 @@ class Desk:
         )
 
     def _paths(self, documents: Iterable[DocumentRecord]) -> list[tuple[Form, Path]]:
-        return [(document.form, self._spool.path(document.path)) for document in documents]
+        return [(document.form, self._spool.header_path(document.path)) for document in documents]
+
+
+def _is_read(film: FilmRecord, *, again: bool) -> bool:
+    """Tell whether a film is opened: a refusal is final for the bytes it was given to, until a study is reread."""
+    open_again = again and film.reason != _NEVER_OPENED_AGAIN
+    return film.state is not FilmState.REFUSED or film.reason is None or open_again
 
 
 def _film(film: FilmRecord, spool: Spool, *, again: bool) -> Film:
-    """Return the item of the graph. A refusal is final for the bytes it was given to, until a study is reread."""
-    open_again = again and film.reason != _NEVER_OPENED_AGAIN
+    """Return the item of the graph."""
     refused = None
-    if film.state is FilmState.REFUSED and film.reason is not None and not open_again:
+    if not _is_read(film, again=again) and film.reason is not None:
         refused = Refused(Reason(film.reason), film.detail or "")
     return Film(path=spool.path(film.path), key=film.id, refused=refused)
 

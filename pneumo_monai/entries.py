@@ -1,6 +1,7 @@
 """What stands in the ledger, as plain values. Times are seconds since the epoch, UTC."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -10,6 +11,9 @@ from pneumo_monai.priority import Priority
 
 __all__ = [
     "INTERNAL",
+    "CommitmentRecord",
+    "CommitmentReport",
+    "CommitmentState",
     "DeliveryRecord",
     "DeliveryState",
     "DocumentRecord",
@@ -20,6 +24,7 @@ __all__ = [
     "OutcomeKind",
     "ReportRecord",
     "Revision",
+    "Transaction",
 ]
 
 INTERNAL = "internal"
@@ -45,6 +50,17 @@ class DeliveryState(StrEnum):
     WITHDRAWN = "withdrawn"
     """The result was retracted before this went."""
     UNDELIVERABLE = "undeliverable"
+
+
+class CommitmentState(StrEnum):
+    """Where the commitment of one destination to one report stands."""
+
+    PENDING = "pending"
+    COMMITTED = "committed"
+    WITHDRAWN = "withdrawn"
+    """The result was retracted before: nobody is asked any more."""
+    UNCOMMITTED = "not committed"
+    """It was asked for as long as the settings say, and never committed to all of it."""
 
 
 class Errand(NamedTuple):
@@ -170,9 +186,88 @@ class DeliveryRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommitmentRecord:
+    """The commitment of one destination to keep what it got of one report.
+
+    Attributes
+    ----------
+    turn : int
+        How often it was asked, less one; -1: not yet.
+    began_at : float or None
+        When it was asked first.
+    detail : str or None
+        Why it is not there.
+    """
+
+    study_instance_uid: str
+    revision: int
+    destination: str
+    state: CommitmentState = CommitmentState.PENDING
+    turn: int = -1
+    began_at: float | None = None
+    detail: str | None = None
+    updated_at: float
+
+    @property
+    def errand(self) -> Errand:
+        """What is to be committed to, and by whom."""
+        return Errand(self.study_instance_uid, self.revision, self.destination)
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        said = f"{self.destination}: storage commitment: {self.state}"
+        return said + (f" ({self.detail})" if self.detail else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transaction:
+    """One request for Storage Commitment.
+
+    Attributes
+    ----------
+    transaction_uid : str
+        Transaction UID (0008,1195).
+    turn : int
+        Of the `CommitmentRecord`, when it was asked.
+    instances : tuple of str
+        SOP Instance UIDs of what was asked for.
+    answered_at : float or None
+        When an answer came; None: it has not.
+    failures : Mapping of str to int
+        SOP Instance UID to Failure Reason (0008,1197) of what the answer does not commit to; 0: it does not say why.
+    """
+
+    transaction_uid: str
+    study_instance_uid: str
+    revision: int
+    destination: str
+    turn: int
+    instances: tuple[str, ...]
+    asked_at: float
+    answered_at: float | None = None
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def errand(self) -> Errand:
+        """What was to be committed to, and by whom."""
+        return Errand(self.study_instance_uid, self.revision, self.destination)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitmentReport:
+    """What a commitment SCP answered: SOP Instance UIDs that it keeps, and that it does not, with Failure Reason."""
+
+    transaction_uid: str
+    committed: frozenset[str]
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Revision:
     """All that is entered of a new revision at once."""
 
     report: ReportRecord
     documents: tuple[DocumentRecord, ...] = ()
     deliveries: tuple[DeliveryRecord, ...] = ()
+    commitments: tuple[CommitmentRecord, ...] = ()

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     MISSING_IDENTITY = "missing-identity"
     CONFLICTING_CONTENT = "conflicting-content"
     RETRACTED = "retracted"
+    FILMS_REMOVED = "films-removed"
     QUARANTINED = "quarantined"
 
 

@@ -3,7 +3,15 @@
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from pneumo_monai.entries import DeliveryRecord, DeliveryState, DocumentRecord, OutcomeKind, ReportRecord, Revision
+from pneumo_monai.entries import (
+    CommitmentRecord,
+    DeliveryRecord,
+    DeliveryState,
+    DocumentRecord,
+    OutcomeKind,
+    ReportRecord,
+    Revision,
+)
 from pneumo_monai.findings import Outcome, StudyFindings, StudyRefusal
 from pneumo_monai.forms import Form
 from pneumo_monai.report.documents import Document
@@ -18,7 +26,7 @@ __all__ = ["file_report", "file_withdrawal"]
 def file_report(
     report: NewReport,
     spool: Spool,
-    destinations: Iterable[Destination],
+    destinations: Collection[Destination],
     *,
     senders: Mapping[str, str] | None = None,
     holders: Collection[str] = (),
@@ -31,7 +39,7 @@ def file_report(
         What was written.
     spool : Spool
         Where to.
-    destinations : iterable of Destination
+    destinations : collection of Destination
         Those of the configuration.
     senders : Mapping or None
         SOP Instance UID to calling AE title of the films that were received; None: not known.
@@ -49,11 +57,11 @@ def file_report(
         if peer.name in holders or (_is_for(peer, sent_by) and _wants(peer, report.outcome, record.reasons))
         for slot in _slots(record, peer.name, peer.forms, forms)
     ]
-    return Revision(report=record, documents=tuple(documents), deliveries=tuple(deliveries))
+    return _revision(record, documents, deliveries, destinations)
 
 
 def file_withdrawal(
-    withdrawal: Withdrawal, spool: Spool, destinations: Iterable[Destination], holders: Iterable[str]
+    withdrawal: Withdrawal, spool: Spool, destinations: Collection[Destination], holders: Iterable[str]
 ) -> Revision:
     """Store a retraction, for those who have what is withdrawn; each gets its rejection note last.
 
@@ -63,7 +71,7 @@ def file_withdrawal(
         What was written.
     spool : Spool
         Where to.
-    destinations : iterable of Destination
+    destinations : collection of Destination
         Those of the configuration.
     holders : iterable of str
         Names of those who have it or may have it. One that is no longer in the configuration is entered too, with a
@@ -82,7 +90,30 @@ def file_withdrawal(
             continue
         alternatives = (*peers[name].forms, (Form.REJECTION_NOTE,))
         deliveries += _slots(record, name, alternatives, forms | {note.form for note in notes})
-    return Revision(report=record, documents=tuple(documents), deliveries=tuple(deliveries))
+    return _revision(record, documents, deliveries, destinations)
+
+
+def _revision(
+    report: ReportRecord,
+    documents: Sequence[DocumentRecord],
+    deliveries: Sequence[DeliveryRecord],
+    destinations: Collection[Destination],
+) -> Revision:
+    """Put together what is entered at once: a commitment is owed from then on, whatever happens before it is asked."""
+    sent = {slot.destination for slot in deliveries if slot.state is DeliveryState.PENDING}
+    commitments = [
+        CommitmentRecord(
+            study_instance_uid=report.study_instance_uid,
+            revision=report.revision,
+            destination=peer.name,
+            updated_at=report.created_at,
+        )
+        for peer in destinations
+        if peer.storage_commitment is not None and peer.name in sent
+    ]
+    return Revision(
+        report=report, documents=tuple(documents), deliveries=tuple(deliveries), commitments=tuple(commitments)
+    )
 
 
 def _is_for(peer: Destination, sent_by: Collection[str | None]) -> bool:

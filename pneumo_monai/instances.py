@@ -19,7 +19,10 @@ from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 from pneumo_monai.attributes import label, text
 from pneumo_monai.errors import OutOfResources, Reason, Refused
 
-__all__ = ["MAX_BYTES", "parse_instance", "read_instance"]
+__all__ = ["MAX_BYTES", "encode_header", "parse_instance", "read_instance"]
+
+_CONTENT = ("EncapsulatedDocument", "ContentSequence", "GraphicAnnotationSequence")
+"""What an instance says, beside Pixel Data and what follows it; the rest says of whom, of what and by whom it is."""
 
 MAX_BYTES = 1 << 28
 """Largest file that is parsed, 256 MiB: twice the largest Pixel Data that is decoded (`pneumo_monai.pixels`)."""
@@ -75,6 +78,27 @@ def parse_instance(encoded: bytes) -> Dataset:
     except Exception as error:  # noqa: BLE001 - a parser of foreign bytes raises as it pleases, RecursionError among others
         raise Refused(Reason.UNPARSEABLE, f"the file cannot be parsed ({type(error).__name__})") from None
     return dataset
+
+
+def encode_header(path: Path) -> bytes:
+    """Return a Part 10 file without what it shows or says: patient, study, series and instance, as they were sent.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    Exception
+        It cannot be parsed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = dcmread(path, stop_before_pixels=True)
+        for keyword in _CONTENT:
+            if keyword in dataset:
+                del dataset[keyword]
+        stream = BytesIO()
+        dataset.save_as(stream)
+    return stream.getvalue()
 
 
 def _check_file_meta(encoded: bytes) -> None:

@@ -1,4 +1,5 @@
-"""The durable workflows: analyse a study, retract its result. With `delivering` the only module that knows DBOS.
+"""The durable workflows: analyse a study, retract its result. Only it and
+`delivering`, `committing` and `cleaning` know DBOS.
 
 A listener enters what it received and asks for a study to be reported (`Inbox`). A worker takes up what was asked
 (`run_workflows`); what a crash interrupts is taken up again by the worker of the same slot.
@@ -22,6 +23,9 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, WorkflowSerializationFormat
 
 from pneumo_monai.attempts import Attempts
+from pneumo_monai.cleaning import Housekeeping, define_cleaning, schedule_cleaning
+from pneumo_monai.commitments import RETRY_SECONDS, Commitments
+from pneumo_monai.committing import Custody, define_commitment, register_commitment_queues
 from pneumo_monai.delivering import (
     Ask,
     Carrier,
@@ -32,7 +36,7 @@ from pneumo_monai.delivering import (
     register_delivery_queues,
     workflow,
 )
-from pneumo_monai.entries import Errand, FilmState
+from pneumo_monai.entries import CommitmentReport, Errand, FilmState
 from pneumo_monai.findings import RetractionCause
 from pneumo_monai.logs import name_of, without_text
 from pneumo_monai.priority import Priority
@@ -40,7 +44,15 @@ from pneumo_monai.records import Records
 from pneumo_monai.sections import Delivery
 from pneumo_monai.spool import Identity
 from pneumo_monai.tables import connect
-from pneumo_monai.workflows import APPLICATION, POLLING_SECONDS, STEP_ATTEMPTS, VERSION, study_queue, workflow_id
+from pneumo_monai.workflows import (
+    APPLICATION,
+    POLLING_SECONDS,
+    STEP_ATTEMPTS,
+    VERSION,
+    study_queue,
+    turn_id,
+    workflow_id,
+)
 
 __all__ = ["Inbox", "Work", "prepare", "run_workflows"]
 
@@ -85,7 +97,8 @@ class Inbox:
     def close_study(self, study_instance_uid: str) -> None:
         """Ask for a report on what was received of a study so far; where all has its answer, that is a no-op."""
         films = self.records.films(study_instance_uid)
-        if all(film.state is not FilmState.IN_PROGRESS for film in films):
+        if not any(film.state is FilmState.IN_PROGRESS for film in films):
+            # All of it is answered. The id below would say so too, but old ids are forgotten.
             return
         # The same films give the same id: asking twice is asking once. All of them: the clock may be set back.
         received = ",".join(f"{film.id}:{film.received_at:.6f}" for film in films)
@@ -130,12 +143,20 @@ class Inbox:
             self.close_study(study_instance_uid)
         return len(leftovers)
 
+    def enter_commitment(self, report: CommitmentReport) -> bool:
+        """Enter what a destination answered to a request for storage commitment; False: nobody made that request."""
+        asked = Commitments(self.records.engine).enter(report)
+        if asked is not None and asked.failures:
+            # What was lost is sent again now, and not when an answer would be overdue.
+            self._client.set_workflow_delay(turn_id(asked.errand, asked.turn + 1), delay_seconds=RETRY_SECONDS)
+        return asked is not None
+
     def close(self) -> None:
         """Let go of the database."""
         self._client.destroy()
 
 
-class Work(Carrier, Protocol):
+class Work(Carrier, Custody, Housekeeping, Protocol):
     """What the workflows make durable. Each call may be repeated after a crash and must then change nothing more."""
 
     destinations: Sequence[str]
@@ -154,6 +175,9 @@ class Work(Carrier, Protocol):
 
     def waiting(self) -> list[Errand]:
         """Return all that waits."""
+
+    def owed(self) -> list[tuple[Errand, int]]:
+        """Return the commitments that may be asked for, and the next turn of each."""
 
     def priority(self, study_instance_uid: str) -> Priority:
         """Return the priority of a study; it never changes."""
@@ -258,9 +282,11 @@ def run_workflows(
     client = _client(engine)
     dispatch = Dispatch(client, Records(engine))
     # DBOS finds workflows by name when it recovers one: they are there before it looks.
-    ask = define_delivery(work, Attempts(engine), patience)
+    ended, resume_commitments = define_commitment(work)
+    ask = define_delivery(work, Attempts(engine), patience, ended)
     _define_reading(work, ask)
     _define_retraction(work, ask)
+    clean_up = define_cleaning(work)
     DBOS.launch()
     for priority, at_once in _STUDIES_AT_ONCE.items():
         DBOS.register_queue(
@@ -274,6 +300,9 @@ def run_workflows(
     # What waits for a destination that is no longer in the configuration says so when it is tried.
     register_delivery_queues({*work.destinations, *(errand.destination for errand in waiting)})
     dispatch.resume(waiting)
+    register_commitment_queues(work.destinations)
+    resume_commitments(work.owed())
+    schedule_cleaning(clean_up)
     try:
         yield _clock_watch(dispatch, patience)
     finally:

@@ -43,6 +43,7 @@ from pneumo_monai.acceptor import AcceptorServer
 from pneumo_monai.admission import Admission
 from pneumo_monai.audit import Audit
 from pneumo_monai.audit_message import Instance
+from pneumo_monai.commitment import UNRECOGNIZED_OPERATION, commitment_context, take_report
 from pneumo_monai.connections import is_loopback
 from pneumo_monai.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from pneumo_monai.errors import ConfigurationError, OutOfResources, PneumoMonaiError, Reason, Refused
@@ -90,6 +91,8 @@ def accepting_entity(settings: ListenerSettings) -> AE:
     entity.acse_timeout = limits.artim_timeout
     entity.network_timeout = limits.network_timeout
     entity.add_supported_context(Verification)
+    # A commitment SCP opens this association, so it is the SCP here and says so (PS3.7 D.3.3.4).
+    entity.add_supported_context(commitment_context(), scu_role=False, scp_role=True)
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(str(context.abstract_syntax), list(TRANSFER_SYNTAXES))
     return entity
@@ -161,6 +164,8 @@ class ListenerProcess:
         handlers: list[evt.EventHandlerType] = [
             (evt.EVT_C_ECHO, lambda _: statuses.SUCCESS),
             (evt.EVT_C_STORE, self._on_c_store),
+            (evt.EVT_N_EVENT_REPORT, lambda event: take_report(event, self._inbox.enter_commitment)),
+            (evt.EVT_N_ACTION, lambda _: (UNRECOGNIZED_OPERATION, None)),
             (evt.EVT_ACCEPTED, self._on_accepted),
             (evt.EVT_RELEASED, self._on_end),
             (evt.EVT_ABORTED, self._on_end),

@@ -13,7 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from pneumo_monai import __version__
-from pneumo_monai.entries import DeliveryState, FilmState
+from pneumo_monai.commitments import Commitments
+from pneumo_monai.entries import CommitmentState, DeliveryState, FilmState
 from pneumo_monai.processes import ProcessState
 from pneumo_monai.readings import Readings
 from pneumo_monai.records import Records
@@ -125,6 +126,13 @@ def _of_ledger(records: Records, destinations: Sequence[str]) -> Iterator[Metric
     for (destination, state), number in (none | tally.deliveries()).items():
         deliveries.add_metric([destination, state], number)
     yield deliveries
+    commitments = GaugeMetricFamily(
+        "pneumo_monai_commitments", "Results by storage commitment.", labels=["destination", "state"]
+    )
+    owed = {(name, str(state)): 0 for name in destinations for state in CommitmentState}
+    for (destination, state), number in (owed | Commitments(records.engine).counts()).items():
+        commitments.add_metric([destination, state], number)
+    yield commitments
     stages = GaugeMetricFamily(
         "pneumo_monai_stage_seconds",
         "From receipt to answer, and from report to delivery, in the last hour.",

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pneumo_monai.attempts import AttemptRecord, Attempts
+from pneumo_monai.commitments import Commitments
 from pneumo_monai.entries import (
+    CommitmentRecord,
+    CommitmentState,
     DeliveryRecord,
     DeliveryState,
     DocumentRecord,
@@ -29,7 +32,7 @@ _STATES = {
     OutcomeKind.RETRACTION: "retracted",
 }
 
-Record = TypeVar("Record", FilmRecord, DocumentRecord, DeliveryRecord, AttemptRecord)
+Record = TypeVar("Record", FilmRecord, DocumentRecord, DeliveryRecord, CommitmentRecord, AttemptRecord)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,7 @@ class StudyOverview:
         All objects received of it.
     report : ReportRecord or None
         Its current revision.
-    documents, deliveries
+    documents, deliveries, commitments
         Those of the current revision.
     attempts : tuple of AttemptRecord
         When its destinations are tried next.
@@ -53,6 +56,7 @@ class StudyOverview:
     report: ReportRecord | None
     documents: tuple[DocumentRecord, ...]
     deliveries: tuple[DeliveryRecord, ...]
+    commitments: tuple[CommitmentRecord, ...] = ()
     attempts: tuple[AttemptRecord, ...] = ()
 
     @property
@@ -73,9 +77,13 @@ class StudyOverview:
         if any(delivery.state is DeliveryState.WITHDRAWN for delivery in self.deliveries):
             # Of the current revision: a retraction was begun, and the log says why it got no further.
             return "withdrawn"
-        if all(delivery.state in _DONE for delivery in self.deliveries):
-            return _STATES[self.report.outcome]
-        return "waiting for delivery"
+        if not all(delivery.state in _DONE for delivery in self.deliveries):
+            return "waiting for delivery"
+        if any(commitment.state is CommitmentState.UNCOMMITTED for commitment in self.commitments):
+            return "not committed"
+        if any(commitment.state is CommitmentState.PENDING for commitment in self.commitments):
+            return "waiting for commitment"
+        return _STATES[self.report.outcome]
 
     @property
     def whereabouts(self) -> tuple[str, ...]:
@@ -86,6 +94,7 @@ class StudyOverview:
         return (
             *(delivery.summary for delivery in self.deliveries),
             *(attempt.summary for attempt in self.attempts),
+            *(commitment.summary for commitment in self.commitments),
         )
 
     @property
@@ -100,6 +109,7 @@ def overview(records: Records, limit: int) -> list[StudyOverview]:
     current = {report.study_instance_uid: report for report in records.reports(studies)}
     films = _by_study(records.films(*studies))
     documents, deliveries = _by_study(records.documents(studies)), _by_study(records.deliveries(studies))
+    commitments = _by_study(Commitments(records.engine).of(studies))
     attempts = _by_study(Attempts(records.engine).of_studies(studies))
     return [
         StudyOverview(
@@ -108,6 +118,7 @@ def overview(records: Records, limit: int) -> list[StudyOverview]:
             report=(report := current.get(study)),
             documents=tuple(d for d in documents[study] if report and d.revision == report.revision),
             deliveries=tuple(d for d in deliveries[study] if report and d.revision == report.revision),
+            commitments=tuple(c for c in commitments[study] if report and c.revision == report.revision),
             attempts=tuple(a for a in attempts[study] if report and a.revision == report.revision),
         )
         for study in studies

@@ -47,6 +47,10 @@ class Readings:
                     _READINGS.insert().values(study_instance_uid=study, positive=positive, read_at=time.time())
                 )
 
+    def forget(self, connection: sa.Connection, study_instance_uid: str) -> None:
+        """Take a study's row away, in a transaction that takes away all else that is known of it."""
+        connection.execute(_READINGS.delete().where(_READINGS.c.study_instance_uid == study_instance_uid))
+
     def since(self, moment: float) -> tuple[int, int]:
         """Return how many studies were read since a moment, and in how many of them the finding is present."""
         positive = sa.func.coalesce(sa.func.sum(sa.cast(_READINGS.c.positive, sa.Integer)), 0)

@@ -2,10 +2,11 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from pneumo_monai.entries import DeliveryState, FilmState
+from pneumo_monai.entries import CommitmentState, DeliveryState, FilmState
 from pneumo_monai.overview import open_records
 from pneumo_monai.settings import Settings
 from pneumo_monai.tally import Received, Tally
@@ -21,26 +22,40 @@ def reconcile(settings: Settings, day: date, *, as_json: bool) -> bool:
     Returns
     -------
     bool
-        Whether received = analysed + refused + failed + in progress, and nothing is undeliverable.
+        Whether received = analysed + refused + failed + in progress, nothing is undeliverable, and nothing that should
+        be committed to was given up.
     """
     records = open_records(settings)
     try:
         begin, end = (_midnight(day + timedelta(days=days)) for days in (0, 1))
         tally = Tally(records.engine)
-        received, slots = tally.received(begin, end), tally.deliveries(begin, end)
+        received, slots, owed = tally.received(begin, end), tally.deliveries(begin, end), tally.commitments(begin, end)
     finally:
         records.engine.dispose()
-    deliveries: dict[str, dict[str, int]] = defaultdict(dict)
-    for (destination, state), number in sorted(slots.items()):
-        deliveries[destination][state] = number
+    deliveries, commitments = _by_destination(slots), _by_destination(owed)
     undeliverable = sum(states.get(DeliveryState.UNDELIVERABLE, 0) for states in deliveries.values())
-    is_well = received.holds and not undeliverable
+    uncommitted = sum(states.get(CommitmentState.UNCOMMITTED, 0) for states in commitments.values())
+    is_well = received.holds and not undeliverable and not uncommitted
     if as_json:
-        body = _body(day, received) | {"deliveries": deliveries, "undeliverable": undeliverable, "ok": is_well}
+        body = _body(day, received) | {
+            "deliveries": deliveries,
+            "undeliverable": undeliverable,
+            "commitments": commitments,
+            "uncommitted": uncommitted,
+            "ok": is_well,
+        }
         print(json.dumps(body, indent=2))  # noqa: T201 - the command's output
     else:
-        print("\n".join([*_lines(day, received), *_delivery_lines(deliveries)]))  # noqa: T201 - the command's output
+        lines = [*_lines(day, received), *_state_lines("delivery to", deliveries)]
+        print("\n".join([*lines, *_state_lines("commitment by", commitments)]))  # noqa: T201 - the command's output
     return is_well
+
+
+def _by_destination(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for (destination, state), number in sorted(counts.items()):
+        found[destination][state] = number
+    return found
 
 
 def _midnight(day: date) -> float:
@@ -71,11 +86,11 @@ def _lines(day: date, received: Received) -> list[str]:
     return lines
 
 
-def _delivery_lines(deliveries: dict[str, dict[str, int]]) -> list[str]:
+def _state_lines(what: str, counts: dict[str, dict[str, int]]) -> list[str]:
     lines = [
-        f"delivery to {destination}: " + ", ".join(f"{number} {state}" for state, number in states.items())
-        for destination, states in deliveries.items()
+        f"{what} {destination}: " + ", ".join(f"{number} {state}" for state, number in states.items())
+        for destination, states in counts.items()
     ]
-    if any(states.get(DeliveryState.UNDELIVERABLE) for states in deliveries.values()):
+    if any(states.get(DeliveryState.UNDELIVERABLE) for states in counts.values()):
         lines.append("undeliverable: `pneumo-monai status` says why, `pneumo-monai retry` tries again")
     return lines

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from pneumo_monai.entries import (
+    CommitmentState,
     DeliveryRecord,
     DeliveryState,
     DocumentRecord,
@@ -28,7 +29,7 @@ from pneumo_monai.findings import ModelIdentity, OperatingPoint
 from pneumo_monai.forms import Form
 from pneumo_monai.priority import Priority
 from pneumo_monai.spool import Identity
-from pneumo_monai.tables import DELIVERIES, DOCUMENTS, FILMS, REPORTS
+from pneumo_monai.tables import COMMITMENTS, DELIVERIES, DOCUMENTS, FILMS, REPORTS
 
 __all__ = ["Records"]
 
@@ -54,7 +55,7 @@ class Records:
         means cannot be told.
         """
         with self.engine.begin() as connection:
-            self._lock_study(connection, identity.study_instance_uid)
+            self.lock_study(connection, identity.study_instance_uid)
             same_uid = FILMS.c.sop_instance_uid == identity.sop_instance_uid
             known = connection.execute(sa.select(FILMS.c.digest, FILMS.c.state, FILMS.c.id).where(same_uid)).all()
             for digest, state, film_id in known:
@@ -80,8 +81,8 @@ class Records:
             )
         return True
 
-    def _lock_study(self, connection: sa.Connection, study_instance_uid: str) -> None:
-        """Let one association at a time look whether an object is known, and enter it if not."""
+    def lock_study(self, connection: sa.Connection, study_instance_uid: str) -> None:
+        """Let one transaction at a time look whether an object of a study is known, and enter it if not."""
         if self.engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
@@ -224,16 +225,17 @@ class Records:
         self._set(slot, DELIVERIES.c.state == DeliveryState.PENDING, state=state, detail=detail)
 
     def withdraw(self, study_instance_uid: str) -> None:
-        """Let nothing more of a study's results be sent."""
+        """Let nothing more of a study's results be sent, nor asked after."""
         with self.engine.begin() as connection:
-            connection.execute(
-                DELIVERIES.update()
-                .where(
-                    DELIVERIES.c.study_instance_uid == study_instance_uid,
-                    DELIVERIES.c.state == DeliveryState.PENDING,
+            for table, pending, withdrawn in (
+                (DELIVERIES, DeliveryState.PENDING, DeliveryState.WITHDRAWN),
+                (COMMITMENTS, CommitmentState.PENDING, CommitmentState.WITHDRAWN),
+            ):
+                connection.execute(
+                    table.update()
+                    .where(table.c.study_instance_uid == study_instance_uid, table.c.state == pending)
+                    .values(state=withdrawn, updated_at=time.time())
                 )
-                .values(state=DeliveryState.WITHDRAWN, updated_at=time.time())
-            )
 
     def revive(self, errand: Errand) -> None:
         """Let what was undeliverable of a revision wait for its destination again."""
@@ -270,7 +272,12 @@ def _enter(connection: sa.Connection, revision: Revision) -> None:
     model = None if report.model is None else asdict(report.model)
     point = None if report.operating_point is None else asdict(report.operating_point)
     connection.execute(REPORTS.insert().values({**vars(report), "model": model, "operating_point": point}))
-    for table, rows in ((DOCUMENTS, revision.documents), (DELIVERIES, revision.deliveries)):
+    tables = (
+        (DOCUMENTS, revision.documents),
+        (DELIVERIES, revision.deliveries),
+        (COMMITMENTS, revision.commitments),
+    )
+    for table, rows in tables:
         if rows:
             connection.execute(table.insert(), [dict(vars(row)) for row in rows])
 

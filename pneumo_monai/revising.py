@@ -10,6 +10,7 @@ from pneumo_monai.findings import RetractionCause
 from pneumo_monai.ledger import Inbox, prepare
 from pneumo_monai.overview import open_records
 from pneumo_monai.settings import Settings
+from pneumo_monai.spool import Spool
 
 __all__ = ["ask_for_another_attempt", "ask_for_rereading", "ask_for_retraction"]
 
@@ -56,16 +57,25 @@ def ask_for_rereading(settings: Settings, studies: Sequence[str]) -> list[str]:
     Raises
     ------
     ConfigurationError
-        Nothing was received of one of the studies: none is asked for then.
+        Nothing was received of one of the studies, or its films were removed: none is asked for then.
     """
     records = open_records(settings)
     try:
-        known = {film.study_instance_uid for film in records.films(*studies)}
+        films = records.films(*studies)
     finally:
         records.engine.dispose()
+    known = {film.study_instance_uid for film in films}
     if unknown := [study for study in studies if study not in known]:
         raise ConfigurationError(
             "\n".join(f"{study}: nothing was received of it; `pneumo-monai status` lists studies" for study in unknown)
+        )
+    spool = Spool(settings.data_dir)
+    if gone := dict.fromkeys(film.study_instance_uid for film in films if not spool.path(film.path).exists()):
+        raise ConfigurationError(
+            "\n".join(
+                f"{study}: films of it were removed (retention.films_days); send all of them once more, then ask again"
+                for study in gone
+            )
         )
     inbox = Inbox(prepare(settings.ledger_url))
     try:

@@ -10,7 +10,18 @@ from pneumo_monai.connections import AETitle, DestinationTls, Limits, ListenerTl
 from pneumo_monai.errors import Reason
 from pneumo_monai.forms import Form
 
-__all__ = ["NEVER_REPORTED", "Delivery", "Destination", "IntendedUse", "Ledger", "Listener", "Model", "Report"]
+__all__ = [
+    "NEVER_REPORTED",
+    "Delivery",
+    "Destination",
+    "IntendedUse",
+    "Ledger",
+    "Listener",
+    "Model",
+    "Report",
+    "Retention",
+    "StorageCommitment",
+]
 
 
 NEVER_REPORTED = frozenset(
@@ -21,11 +32,12 @@ NEVER_REPORTED = frozenset(
         Reason.MISSING_IDENTITY,
         Reason.CONFLICTING_CONTENT,
         Reason.RETRACTED,
+        Reason.FILMS_REMOVED,
         Reason.QUARANTINED,
     }
 )
-"""Reasons of objects that are no film, name no study of their own, whose result was withdrawn, or that are not touched
-again: a report would have to read their header."""
+"""Reasons of objects that are no film, name no study of their own, of whose study there was a result before, or that
+are not touched again: a report would have to read their header."""
 
 _UID_ROOT = re.compile(r"(?:[01]\.(?:\d|[1-3]\d)|2\.(?:0|[1-9]\d*))(?:\.(?:0|[1-9]\d*))*")
 _UID_ROOT_LENGTH = 24
@@ -51,6 +63,11 @@ def _reported_reasons(value: tuple[Reason, ...]) -> tuple[Reason, ...]:
     if never := [reason for reason in value if reason in NEVER_REPORTED]:
         raise ValueError(f"{never[0]} never makes a report: take it out")
     return value
+
+
+def _switch(value: Any) -> Any:
+    """Let `true` stand for a section of defaults, and `false` for none."""
+    return {} if value is True else None if value is False else value
 
 
 def _uid_root(value: str | None) -> str | None:
@@ -85,6 +102,23 @@ class Listener(Section):
     tls: ListenerTls | None = Field(default=None, description="null: connections are not encrypted.")
 
 
+class StorageCommitment(Section):
+    """Storage Commitment of one destination: whom to ask, and how long to wait for what."""
+
+    ae_title: AETitle | None = Field(default=None, description="Of the commitment SCP; null: the destination's.")
+    host: Host | None = Field(default=None, description="null: the destination's.")
+    port: Port | None = Field(default=None, description="null: the destination's.")
+    association_seconds: float = Field(
+        default=1.0, ge=0, le=60, description="How long the association of the request is kept open for its answer."
+    )
+    answer_minutes: float = Field(
+        default=60.0, gt=0, allow_inf_nan=False, description="How long an answer may take before it is asked again."
+    )
+    give_up_days: float = Field(
+        default=7.0, gt=0, allow_inf_nan=False, description="How long it is asked again after the first request."
+    )
+
+
 class Destination(Section):
     """A storage SCP that gets results, and in which forms."""
 
@@ -110,6 +144,9 @@ class Destination(Section):
             Reason.INVERTED,
         ),
         description="Reasons for which a study of which no film was read gets a report that says so.",
+    )
+    storage_commitment: Annotated[StorageCommitment | None, BeforeValidator(_switch)] = Field(
+        default=None, description="null: nobody is asked to commit to what was sent."
     )
 
 
@@ -160,6 +197,27 @@ class IntendedUse(Section):
     inverted: Literal["refuse", "flag", "accept"] = Field(
         default="flag", description="What becomes of pictures that look like the negative of a chest film."
     )
+
+
+Days = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Retention(Section):
+    """How long what is done with stays: days since anything last happened to a study; null: for ever."""
+
+    films_days: Days | None = Field(default=30.0, description="Films on disk.")
+    results_days: Days | None = Field(default=90.0, description="Results on disk.")
+    ledger_days: Days | None = Field(default=365.0, description="What the ledger knows of a study.")
+
+    @model_validator(mode="after")
+    def _rows_stay_longest(self) -> Self:
+        days = (self.films_days, self.results_days)
+        if self.ledger_days is not None and any(each is None or each > self.ledger_days for each in days):
+            raise ValueError(
+                "ledger_days is shorter than films_days or results_days: the ledger knows which files may go; make it "
+                "longer, or null"
+            )
+        return self
 
 
 class Ledger(Section):

@@ -11,7 +11,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.events import Event
+from pynetdicom.events import Event, EventHandlerType
 from pynetdicom.status import code_to_category
 
 from pneumo_monai.connections import DestinationTls
@@ -26,6 +26,7 @@ __all__ = [
     "SOP_CLASS_NOT_SUPPORTED",
     "StoragePeer",
     "calling_entity",
+    "establish",
     "is_taken",
     "open_association",
     "proposed_syntaxes",
@@ -92,23 +93,7 @@ def open_association(
     # One syntax a context: the peer then says of each whether it takes it.
     for sop_class, proposed in sorted({(sop_class, p) for sop_class, kept in kinds for p in proposed_syntaxes(kept)}):
         entity.add_requested_context(sop_class, proposed)
-    name = f"{called_ae_title}@{host}:{port}"
-    try:
-        secure = None if tls is None else SecureChannel(tls, host)
-    except ConfigurationError as error:  # a certificate that expired, or is being exchanged
-        raise DeliveryError(f"{name}: {error}") from error
-    tls_args = None if secure is None else (secure.context, secure.server_name)
-    try:
-        association = entity.associate(
-            host, port, ae_title=called_ae_title, tls_args=tls_args, evt_handlers=[(evt.EVT_CONN_OPEN, _limit_waiting)]
-        )
-    except OSError as error:  # a name that does not resolve, among others
-        raise DeliveryError(f"{name} could not be reached ({error.strerror})") from error
-    # Where no context was accepted, pynetdicom aborts an association that the peer accepted.
-    if not association.is_established and not association.rejected_contexts:
-        reason = "rejected the association" if association.is_rejected else "could not be reached"
-        why = f" ({secure.failure})" if secure is not None and secure.failure else ""
-        raise DeliveryError(f"{name} {reason}{why}")
+    association, name = establish(entity, host=host, port=port, called_ae_title=called_ae_title, tls=tls)
     end = threading.Timer(_LONGEST_SECONDS, _cut, [association])
     end.daemon = True
     end.start()
@@ -118,6 +103,47 @@ def open_association(
         if association.is_established:
             association.release()
         end.cancel()
+
+
+def establish(
+    entity: AE,
+    *,
+    host: str,
+    port: int,
+    called_ae_title: str,
+    tls: DestinationTls | None,
+    handlers: Sequence[EventHandlerType] = (),
+) -> tuple[Association, str]:
+    """Open an association for what an entity requests, and return it with ``AETITLE@host:port``.
+
+    Raises
+    ------
+    DeliveryError
+        No association, or a certificate that cannot be used. A peer that accepts the association and none of its
+        presentation contexts is no error.
+    """
+    name = f"{called_ae_title}@{host}:{port}"
+    try:
+        secure = None if tls is None else SecureChannel(tls, host)
+    except ConfigurationError as error:  # a certificate that expired, or is being exchanged
+        raise DeliveryError(f"{name}: {error}") from error
+    tls_args = None if secure is None else (secure.context, secure.server_name)
+    try:
+        association = entity.associate(
+            host,
+            port,
+            ae_title=called_ae_title,
+            tls_args=tls_args,
+            evt_handlers=[(evt.EVT_CONN_OPEN, _limit_waiting), *handlers],
+        )
+    except OSError as error:  # a name that does not resolve, among others
+        raise DeliveryError(f"{name} could not be reached ({error.strerror})") from error
+    # Where no context was accepted, pynetdicom aborts an association that the peer accepted.
+    if not association.is_established and not association.rejected_contexts:
+        reason = "rejected the association" if association.is_rejected else "could not be reached"
+        why = f" ({secure.failure})" if secure is not None and secure.failure else ""
+        raise DeliveryError(f"{name} {reason}{why}")
+    return association, name
 
 
 class StoragePeer:

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.monitoring import Alarms, Audit, Web
-from pneumo_monai.sections import Delivery, Destination, IntendedUse, Ledger, Listener, Model, Report
+from pneumo_monai.sections import Delivery, Destination, IntendedUse, Ledger, Listener, Model, Report, Retention
 
 __all__ = [
     "Alarms",
@@ -25,6 +25,7 @@ __all__ = [
     "Listener",
     "Model",
     "Report",
+    "Retention",
     "Settings",
     "Web",
     "load_intended_use",
@@ -63,6 +64,7 @@ class Settings(BaseSettings):
     model: Model = Model()
     intended_use: IntendedUse = IntendedUse()
     report: Report = Report()
+    retention: Retention = Retention()
     ledger: Ledger = Ledger()
 
     @field_validator("data_dir", mode="before")

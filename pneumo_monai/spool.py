@@ -4,11 +4,14 @@
 
     <data_dir>/spool/films/<Study Instance UID>/<SOP Instance UID>.<first 16 digits of the content's SHA-256>.dcm
     <data_dir>/spool/reports/<Study Instance UID>/<SOP Instance UID>.dcm
+    <data_dir>/spool/headers/<Study Instance UID>/<name of the film or report that was removed>
     <data_dir>/quarantine/<a film's name>, a second name of its file
 """
 
 import hashlib
+import shutil
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -144,9 +147,41 @@ class Spool:
         path = self.data_dir / film
         link_durably(path, self.data_dir / "quarantine" / path.name)
 
+    @property
+    def films(self) -> Path:
+        """Folder of the films, one folder a study."""
+        return self.data_dir / "spool/films"
+
+    @property
+    def documents(self) -> Path:
+        """Folder of the results, one folder a study."""
+        return self.data_dir / "spool/reports"
+
     def path(self, relative: str) -> Path:
         """Return the absolute path of a file the spool handed out."""
         return self.data_dir / relative
+
+    def header_path(self, relative: str) -> Path:
+        """Return the absolute path of a file whose header suffices: of what was kept of it, once it was removed."""
+        path = self.path(relative)
+        kept = self._headers(path.parent.name) / path.name
+        return kept if kept.exists() and not path.exists() else path
+
+    def keep_header(self, study_instance_uid: str, name: str, encoded: bytes) -> None:
+        """Write durably what stays of a file that is about to be removed."""
+        write_durably(self._headers(study_instance_uid) / name, encoded)
+
+    def drop_headers(self, study_instance_uid: str) -> None:
+        """Remove what was kept of a study's files."""
+        shutil.rmtree(self._headers(study_instance_uid), ignore_errors=True)
+
+    def drop_folder(self, folder: Path) -> None:
+        """Remove a study's folder of films or results if it is empty."""
+        with suppress(OSError):
+            folder.rmdir()
+
+    def _headers(self, study_instance_uid: str) -> Path:
+        return self.data_dir / "spool/headers" / study_instance_uid
 
     def _keep(self, relative: Path, encoded: bytes) -> str:
         write_durably(self.data_dir / relative, encoded)

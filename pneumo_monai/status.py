@@ -12,7 +12,14 @@ from pneumo_monai.settings import Settings
 
 __all__ = ["print_status"]
 
-_COLOURS = {"reported": "green", "failed": "red", "undeliverable": "red", "refused": "yellow", "retracted": "yellow"}
+_COLOURS = {
+    "reported": "green",
+    "failed": "red",
+    "undeliverable": "red",
+    "not committed": "red",
+    "refused": "yellow",
+    "retracted": "yellow",
+}
 
 
 def print_status(settings: Settings, *, limit: int, as_json: bool) -> None:

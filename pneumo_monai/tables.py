@@ -13,11 +13,13 @@ from pneumo_monai.priority import Priority
 
 __all__ = [
     "ATTEMPTS",
+    "COMMITMENTS",
     "DELIVERIES",
     "DOCUMENTS",
     "FILMS",
     "REPORTS",
     "SCHEMA_VERSION",
+    "TRANSACTIONS",
     "connect",
     "found_version",
     "look_at",
@@ -95,6 +97,31 @@ ATTEMPTS = sa.Table(
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("tried_at", sa.Float),
     sa.Column("next_at", sa.Float, index=True),
+)
+COMMITMENTS = sa.Table(
+    "commitments",
+    _metadata,
+    sa.Column("study_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("destination", sa.String(32), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("turn", sa.Integer, nullable=False),
+    sa.Column("began_at", sa.Float),
+    sa.Column("detail", sa.Text),
+    sa.Column("updated_at", sa.Float, nullable=False),
+)
+TRANSACTIONS = sa.Table(
+    "transactions",
+    _metadata,
+    sa.Column("transaction_uid", sa.String(64), primary_key=True),
+    sa.Column("study_instance_uid", sa.String(64), nullable=False, index=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("destination", sa.String(32), nullable=False),
+    sa.Column("turn", sa.Integer, nullable=False),
+    sa.Column("instances", sa.JSON, nullable=False),
+    sa.Column("asked_at", sa.Float, nullable=False),
+    sa.Column("answered_at", sa.Float),
+    sa.Column("failures", sa.JSON, nullable=False),
 )
 
 

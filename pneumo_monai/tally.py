@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from pneumo_monai.entries import DeliveryState, FilmState
-from pneumo_monai.tables import DELIVERIES, FILMS, REPORTS
+from pneumo_monai.tables import COMMITMENTS, DELIVERIES, FILMS, REPORTS
 
 __all__ = ["Backlog", "Received", "Tally"]
 
@@ -89,6 +89,13 @@ class Tally:
 
     def deliveries(self, since: float = 0.0, until: float = float("inf")) -> dict[tuple[str, str], int]:
         """Count slots by destination and state: those of the current results of studies that received something."""
+        return self._of_current_results(DELIVERIES, since, until)
+
+    def commitments(self, since: float = 0.0, until: float = float("inf")) -> dict[tuple[str, str], int]:
+        """Count storage commitments by destination and state, of the same results as `deliveries`."""
+        return self._of_current_results(COMMITMENTS, since, until)
+
+    def _of_current_results(self, table: sa.Table, since: float, until: float) -> dict[tuple[str, str], int]:
         within = (FILMS.c.received_at >= since, FILMS.c.received_at < min(until, 1e12))
         studies = sa.select(FILMS.c.study_instance_uid).where(*within)
         current = (
@@ -98,12 +105,12 @@ class Tally:
             .subquery()
         )
         same = sa.and_(
-            DELIVERIES.c.study_instance_uid == current.c.study_instance_uid,
-            DELIVERIES.c.revision == current.c.revision,
+            table.c.study_instance_uid == current.c.study_instance_uid,
+            table.c.revision == current.c.revision,
         )
-        query = sa.select(DELIVERIES.c.destination, DELIVERIES.c.state, sa.func.count()).join(current, same)
+        query = sa.select(table.c.destination, table.c.state, sa.func.count()).join(current, same)
         with self._engine.connect() as connection:
-            rows = connection.execute(query.group_by(DELIVERIES.c.destination, DELIVERIES.c.state)).all()
+            rows = connection.execute(query.group_by(table.c.destination, table.c.state)).all()
         return {(name, state): int(number) for name, state, number in rows}
 
     def backlog(self) -> Backlog:

@@ -53,8 +53,10 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
     from pneumo_monai.reading import Reading
     from pneumo_monai.reading_process import READING_SECONDS, ReadingProcess
     from pneumo_monai.records import Records
+    from pneumo_monai.retention import Retention
     from pneumo_monai.retraction import Reader
     from pneumo_monai.revisions import Reporting
+    from pneumo_monai.safekeeping import Safekeeping
     from pneumo_monai.spool import Spool
     from pneumo_monai.suspects import Suspects
 
@@ -74,11 +76,16 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
     hands.forget()
     decoder = DecodingProcess()
     graph = ResidentGraph(Reading(engine, settings.intended_use, reporting, decoder.decode, hands.holding))
+    title = settings.listener.ae_title
+    delivery = Delivery(records, spool, title, audit)
+    committing = [peer.name for peer in settings.destinations if peer.storage_commitment is not None]
     desk = Desk(
         records=records,
         spool=spool,
         destinations=settings.destinations,
-        delivery=Delivery(records, spool, settings.listener.ae_title, audit),
+        delivery=delivery,
+        safekeeping=Safekeeping(records, delivery, title, settings.report.uid_root),
+        retention=Retention(records, spool, settings.retention, committing),
         reporting=reporting,
         reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
         read=graph.read,

@@ -5,12 +5,15 @@ from pneumo_monai.priority import Priority
 
 __all__ = [
     "APPLICATION",
+    "PATIENT_POLLING_SECONDS",
     "POLLING_SECONDS",
     "STEP_ATTEMPTS",
     "VERSION",
     "attempt_id",
+    "commitment_queue",
     "delivery_queue",
     "study_queue",
+    "turn_id",
     "workflow_id",
 ]
 
@@ -23,6 +26,9 @@ Queues and workflow ids bear it too: what an older version left is asked for aga
 POLLING_SECONDS = 0.1
 """How often a worker looks for work in each queue. Half of it is what an idle ledger adds on average to a study, and to
 its delivery; each look costs a few milliseconds of a core."""
+
+PATIENT_POLLING_SECONDS = 1.0
+"""The same where no report waits for what is found."""
 
 STEP_ATTEMPTS = 9
 """Attempts at a step for which resources or the ledger lack, with pauses that double from one second: four minutes."""
@@ -46,3 +52,13 @@ def study_queue(priority: Priority) -> str:
 def delivery_queue(destination: str) -> str:
     """Return the queue in which results wait for a destination."""
     return f"deliver-{VERSION}-{destination}"
+
+
+def commitment_queue(destination: str) -> str:
+    """Return the queue in which requests for storage commitment wait for a destination."""
+    return f"commit-{VERSION}-{destination}"
+
+
+def turn_id(errand: Errand, turn: int) -> str:
+    """Return the id of one turn at a commitment: it is asked for by one process, and hurried by another."""
+    return workflow_id("commit_report", errand.study_instance_uid, f"{errand.revision}:{errand.destination}:{turn}")

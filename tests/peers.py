@@ -22,6 +22,7 @@ import yaml
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from pneumo_monai.overview import StudyOverview, overview
 from pneumo_monai.records import Records
@@ -73,6 +74,9 @@ class Orthanc:
     dicom_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
     plugins: Sequence[Path] = ()
+    modalities: dict[str, list[Any]] = field(default_factory=dict)
+    """DicomModalities: name to AE title, host and port."""
+    scripts: Sequence[Path] = ()
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -93,6 +97,8 @@ class Orthanc:
                     "AuthenticationEnabled": False,
                     "DicomCheckCalledAet": False,
                     "Plugins": [str(plugin) for plugin in self.plugins],
+                    "DicomModalities": self.modalities,
+                    "LuaScripts": [str(script) for script in self.scripts],
                 }
             )
         )
@@ -405,6 +411,65 @@ def storage_scp(*sop_classes: str, port: int | None = None) -> Iterator[StorageS
     server = entity.start_server(
         ("127.0.0.1", peer.port), block=False, evt_handlers=[(evt.EVT_C_STORE, store), (evt.EVT_REQUESTED, count)]
     )
+    try:
+        yield peer
+    finally:
+        server.shutdown()
+
+
+@dataclass
+class CommitmentScp(StorageScp):
+    """A storage SCP that commits to what it keeps, and answers on the association of the request."""
+
+    asked: list[Dataset] = field(default_factory=list)
+    """Action Information of each request."""
+    status: int = 0x0000
+    is_mute: bool = False
+    loses: int = 0
+    """How many requests it answers with the failure of everything, before it commits."""
+
+    def answer(self, requested: Dataset) -> tuple[int, Dataset]:
+        """Return Event Type ID and Event Information (PS3.4 table J.3.3-1)."""
+        information = Dataset()
+        information.TransactionUID = requested.TransactionUID
+        if self.loses <= 0:
+            information.ReferencedSOPSequence = requested.ReferencedSOPSequence
+            return 1, information
+        self.loses -= 1
+        information.FailedSOPSequence = requested.ReferencedSOPSequence
+        for item in information.FailedSOPSequence:
+            item.FailureReason = 0x0112
+        return 2, information
+
+
+@contextmanager
+def commitment_scp(*sop_classes: str, commits: bool = True, port: int | None = None) -> Iterator[CommitmentScp]:
+    """Run a peer that supports some SOP Classes, and the Storage Commitment Push Model if `commits`."""
+    peer = CommitmentScp(port or free_port())
+    requests: dict[Any, Dataset] = {}
+
+    def store(event: evt.Event) -> int:
+        peer.received.append(event.dataset)
+        return 0x0000
+
+    def act(event: evt.Event) -> tuple[int, None]:
+        peer.asked.append(event.action_information)
+        if peer.status == 0x0000 and not peer.is_mute:
+            requests[event.assoc] = peer.asked[-1]
+        return peer.status, None
+
+    def report(event: evt.Event) -> None:
+        # Once the answer to the N-ACTION is on its way.
+        if type(event.message).__name__ == "N_ACTION_RSP" and (requested := requests.pop(event.assoc, None)):
+            kind, information = peer.answer(requested)
+            sop_class, instance = StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+            event.assoc.send_n_event_report(information, kind, sop_class, instance)
+
+    entity = AE(ae_title="PEER")
+    for sop_class in (*sop_classes, *([StorageCommitmentPushModel] if commits else [])):
+        entity.add_supported_context(sop_class)
+    handlers: list[Any] = [(evt.EVT_C_STORE, store), (evt.EVT_N_ACTION, act), (evt.EVT_DIMSE_SENT, report)]
+    server = entity.start_server(("127.0.0.1", peer.port), block=False, evt_handlers=handlers)
     try:
         yield peer
     finally:

@@ -10,6 +10,7 @@ from pynetdicom import sop_class as sop_classes
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from pneumo_monai import statuses
+from pneumo_monai.commitment import REPORT_STATUSES, commitment_context
 from pneumo_monai.conformance.samples import SCENES, instances
 from pneumo_monai.forms import Form
 from pneumo_monai.report.documents import BUILDERS
@@ -19,6 +20,7 @@ __all__ = [
     "Proposal",
     "accepted_storage",
     "association_parameters",
+    "event_report_statuses",
     "name_of",
     "proposals",
     "scp_statuses",
@@ -45,7 +47,10 @@ def name_of(sop_class: UID) -> str:
 
 def accepted_storage(entity: AE) -> Iterator[UID]:
     """Yield the storage SOP Classes that are accepted, by name; their transfer syntaxes are the same for each."""
-    found = {UID(str(context.abstract_syntax)) for context in entity.supported_contexts} - {Verification}
+    found = {UID(str(context.abstract_syntax)) for context in entity.supported_contexts} - {
+        Verification,
+        UID(commitment_context()),
+    }
     yield from sorted(found, key=name_of)
 
 
@@ -153,3 +158,9 @@ def _behaviour(codes: Sequence[int]) -> str:
     if SOP_CLASS_NOT_SUPPORTED in codes:
         return "The next alternative is sent; where there is none, the delivery is tried again."
     return "The delivery is tried again."
+
+
+def event_report_statuses() -> Iterator[Sequence[str]]:
+    """Yield the statuses that an N-EVENT-REPORT is answered with: meaning, code, condition."""
+    for code, (meaning, condition) in REPORT_STATUSES.items():
+        yield meaning, f"{code:04X}", condition

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template, select_autoescape
 
-from pneumo_monai import delivering
+from pneumo_monai import commitments, committing, delivering, safekeeping
 from pneumo_monai.conformance import annexes, tables
 from pneumo_monai.conformance.markdown import contents
 from pneumo_monai.conformance.network import stored_syntaxes
@@ -49,6 +49,11 @@ def render_statement(settings: Settings | None = None) -> str:
         longest_pause=f"{chosen.delivery.longest_pause:g}",
         give_up_hours=f"{chosen.delivery.give_up_after_hours:g}",
         deliveries_at_once=delivering.DELIVERIES_AT_ONCE,
+        commitment_pause=f"{commitments.RETRY_SECONDS:g}",
+        longest_commitment_pause=f"{safekeeping.LONGEST_PAUSE_SECONDS / 3600:g}",
+        commitments_at_once=committing.COMMITMENTS_AT_ONCE,
+        films_days=_days(chosen.retention.films_days),
+        results_days=_days(chosen.retention.results_days),
         max_bytes=MAX_BYTES,
         max_pixels=MAX_PIXELS,
         min_side=MIN_SIDE,
@@ -74,6 +79,7 @@ def render_statement(settings: Settings | None = None) -> str:
         proposals_table=tables.proposals_table(),
         scp_table=tables.scp_table(),
         scu_table=tables.scu_table(),
+        event_report_table=tables.event_report_table(),
         file_meta_table=annexes.file_meta_table(),
         common_modules=annexes.common_modules(),
         iod_sections=annexes.iod_sections(),
@@ -85,6 +91,10 @@ def render_statement(settings: Settings | None = None) -> str:
         private_codes=annexes.private_codes(),
     )
     return text.replace(_CONTENTS, contents(text))
+
+
+def _days(days: float | None) -> str:
+    return "never" if days is None else f"{days:g} days"
 
 
 @cache

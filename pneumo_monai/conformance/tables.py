@@ -8,12 +8,14 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from pneumo_monai import admission
 from pneumo_monai.attributes import label
+from pneumo_monai.commitment import commitment_context
 from pneumo_monai.conformance.configuration import parameters
 from pneumo_monai.conformance.content_tree import templates_of
 from pneumo_monai.conformance.markdown import table
 from pneumo_monai.conformance.network import (
     accepted_storage,
     association_parameters,
+    event_report_statuses,
     name_of,
     proposals,
     scp_statuses,
@@ -30,6 +32,7 @@ __all__ = [
     "addresses_table",
     "association_table",
     "content_table",
+    "event_report_table",
     "outcomes_table",
     "parameters_table",
     "proposals_table",
@@ -102,7 +105,8 @@ def services_table(receiving: AE, sending: AE) -> str:
     requested = {str(context.abstract_syntax) for context in sending.requested_contexts}
     rows = [
         ("Verification", _yes(Verification in requested), _yes(Verification in supported)),
-        ("Storage", _yes(bool(proposals())), _yes(bool(supported - {Verification}))),
+        ("Storage", _yes(bool(proposals())), _yes(bool(supported - {Verification, commitment_context()}))),
+        ("Storage Commitment", _yes(commitment_context() in supported), "N"),
     ]
     return table(("service", "SCU", "SCP"), rows)
 
@@ -162,8 +166,10 @@ def association_table(entity: AE) -> str:
 
 def syntaxes_table(receiving: AE) -> str:
     """Transfer syntaxes of every storage SOP Class that is accepted, as they are preferred (section 7.2.1.4)."""
-    of_each = {tuple(context.transfer_syntax) for context in receiving.supported_contexts} - {
-        _of_verification(receiving)
+    of_each = {
+        tuple(context.transfer_syntax)
+        for context in receiving.supported_contexts
+        if context.abstract_syntax not in (Verification, commitment_context())
     }
     (syntaxes,) = of_each  # one list holds for all of them: so the page says
     return table(("transfer syntax", "UID"), ((syntax.name, syntax) for syntax in syntaxes))
@@ -204,3 +210,8 @@ def scp_table() -> str:
 def scu_table() -> str:
     """Statuses that answer us, and what follows (section 7.3.2.5.1)."""
     return table(("service status", "further meaning", "code", "behaviour"), scu_statuses())
+
+
+def event_report_table() -> str:
+    """Statuses that we answer an N-EVENT-REPORT with (section 7.3.2.6)."""
+    return table(("further meaning", "code", "condition"), event_report_statuses())

@@ -1,4 +1,4 @@
-"""Destinations, asked by C-ECHO (PS3.4 annex A), and the certificates on both sides."""
+"""Destinations, asked by C-ECHO (PS3.4 annex A) and for commitment (annex J), and the certificates on both sides."""
 
 import ssl
 import time
@@ -8,14 +8,15 @@ from pathlib import Path
 
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from pneumo_monai.commitment import commitment_context
 from pneumo_monai.connections import DestinationTls, ListenerTls
 from pneumo_monai.doctor.check import Check, good, wrong
-from pneumo_monai.errors import ConfigurationError
-from pneumo_monai.sender import calling_entity
+from pneumo_monai.errors import ConfigurationError, DeliveryError
+from pneumo_monai.sender import calling_entity, establish
 from pneumo_monai.settings import Destination, Settings
 from pneumo_monai.tls import SecureChannel, client_context, server_context, valid_until
 
-__all__ = ["check_certificates", "check_destinations", "echo"]
+__all__ = ["check_certificates", "check_commitments", "check_destinations", "echo"]
 
 _TIMEOUT_SECONDS = 10.0
 _DAY_SECONDS = 86_400
@@ -64,6 +65,31 @@ def echo(peer: Destination, calling_ae_title: str) -> Check:
         return good(name, f"{where} takes associations of {calling_ae_title}, and knows no C-ECHO")
     why = f" ({secure.failure})" if secure is not None and secure.failure else ""
     return wrong(name, f"{where} cannot be reached{why}", "correct its host, port and tls, and look at the firewall")
+
+
+def check_commitments(settings: Settings) -> Iterator[Check]:
+    """Propose the Storage Commitment Push Model where the settings ask for commitment; nothing is asked for."""
+    for peer in settings.destinations:
+        if (chosen := peer.storage_commitment) is None:
+            continue
+        name = f"storage commitment of {peer.name}"
+        entity = calling_entity(settings.listener.ae_title)
+        entity.connection_timeout = entity.acse_timeout = entity.network_timeout = _TIMEOUT_SECONDS
+        entity.add_requested_context(commitment_context())
+        called, host, port = chosen.ae_title or peer.ae_title, chosen.host or peer.host, chosen.port or peer.port
+        try:
+            association, where = establish(entity, host=host, port=port, called_ae_title=called, tls=peer.tls)
+        except DeliveryError as error:
+            yield wrong(
+                name, str(error), f"correct destinations[].storage_commitment, or enter {entity.ae_title} there"
+            )
+            continue
+        if association.accepted_contexts:
+            association.release()
+            yield good(name, f"{where} accepts requests of {entity.ae_title}")
+        else:
+            remedy = "turn it on there, or set destinations[].storage_commitment to null"
+            yield wrong(name, f"{where} does not accept the Storage Commitment Push Model", remedy)
 
 
 def check_certificates(settings: Settings) -> Iterator[Check]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pneumo_monai.doctor.check import Check, Verdict, good, wrong
 from pneumo_monai.doctor.machine import check_clock, check_disk, check_permissions
-from pneumo_monai.doctor.peers import check_certificates, check_destinations
+from pneumo_monai.doctor.peers import check_certificates, check_commitments, check_destinations
 from pneumo_monai.doctor.ports import check_ports
 from pneumo_monai.doctor.software import check_ledger, check_model, check_versions
 from pneumo_monai.errors import ConfigurationError
@@ -40,4 +40,5 @@ def examine(config: Path) -> Iterator[Check]:
     yield from check_clock(newest)
     yield from check_certificates(settings)
     yield from check_destinations(settings)
+    yield from check_commitments(settings)
     yield from check_model(settings)

@@ -30,6 +30,7 @@ CLAUSES: Mapping[Reason, str] = MappingProxyType(
         Reason.MISSING_IDENTITY: "the image lacks a DICOM identifier",
         Reason.CONFLICTING_CONTENT: "another image has the same identifier",
         Reason.RETRACTED: "its former result was withdrawn",
+        Reason.FILMS_REMOVED: "earlier images of the study are not kept any more",
         Reason.QUARANTINED: "reading the image ends the program",
     }
 )

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from pneumo_monai.attempts import Attempts
+from pneumo_monai.cleaning import SCHEDULE
 from pneumo_monai.delivering import DELIVERIES_AT_ONCE
 from pneumo_monai.entries import (
     DeliveryRecord,
@@ -30,6 +31,7 @@ from pneumo_monai.forms import Form
 from pneumo_monai.ledger import Inbox, prepare
 from pneumo_monai.priority import Priority
 from pneumo_monai.spool import Identity
+from pneumo_monai.workflows import VERSION
 from tests.peers import PostgreSql, wait_until
 
 pytestmark = pytest.mark.integration
@@ -62,7 +64,8 @@ def working(url: str, folder: Path, seconds: float = 0.0, **variables: str) -> I
     before = calls(folder).count("ready")
     process = subprocess.Popen([sys.executable, str(WORKER), url, str(folder)], env=environment)
     try:
-        wait_until("the worker is ready", lambda: calls(folder).count("ready") > before)
+        # One that is to die may be faster at that.
+        wait_until("the worker is ready", lambda: calls(folder).count("ready") > before or process.poll() is not None)
         yield process
     finally:
         if process.poll() is None:
@@ -94,7 +97,11 @@ def test_a_study_closed_twice_is_reported_once_and_delivered_everywhere(inbox: I
             "both destinations",
             lambda: {d.state for d in inbox.records.deliveries([study])} == {DeliveryState.DELIVERED},
         )
+        wait_until("a second turn", lambda: f"commit {study} {report.revision} good 1" in calls(tmp_path))
     assert calls(tmp_path).count(f"begin {study}") == 1
+    assert [line for line in calls(tmp_path) if line.startswith("commit")] == [
+        f"commit {study} {report.revision} good {turn}" for turn in (0, 1)
+    ]
     assert [line for line in calls(tmp_path) if line.startswith("deliver")] == [
         f"deliver {study} {report.revision} good",
         f"deliver {study} {report.revision} flaky",
@@ -229,10 +236,10 @@ def test_a_film_that_failed_is_asked_for_again_though_the_clock_was_set_back(
     (second,) = [film for film in inbox.records.films("1.9.7") if film.sop_instance_uid == "1.9.7.2"]
     inbox.records.answer([FilmAnswer(film_id=second.id, state=FilmState.FAILED, reason="internal", detail="d")])
     receive(2, 950.0)
-    query = sa.text("SELECT count(*) FROM workflow_status WHERE workflow_uuid LIKE '%:1.9.7:%'")
     schema = "" if inbox.records.engine.dialect.name == "sqlite" else "dbos."
+    query = sa.text(f"SELECT count(*) FROM {schema}workflow_status WHERE workflow_uuid LIKE :ids")
     with inbox.records.engine.connect() as connection:
-        asked = connection.execute(sa.text(str(query).replace("workflow_status", f"{schema}workflow_status"))).scalar()
+        asked = connection.execute(query, {"ids": "%:1.9.7:%"}).scalar()
     assert asked == 3
 
 
@@ -349,3 +356,28 @@ def test_a_stat_result_goes_first_to_a_destination_where_many_wait(inbox: Inbox,
 
 def delivered(folder: Path) -> list[str]:
     return [line.split()[1] for line in calls(folder) if line.startswith("deliver")]
+
+
+def test_what_is_done_with_is_removed_bite_by_bite_and_so_is_finished_work(
+    inbox: Inbox, url: str, tmp_path: Path
+) -> None:
+    study = f"1.2.{os.getpid()}.15"
+    receive(inbox, study)
+    inbox.close_study(study)
+    with working(url, tmp_path):
+        wait_until("delivered", lambda: inbox.records.latest_report(study) and not inbox.records.waiting())
+        client = inbox._client
+        of_study = {"workflow_id_prefix": f"{VERSION}:report_study:{study}"}
+        (finished,) = wait_until("finished", lambda: client.list_workflows(status="SUCCESS", **of_study))
+        tables = sa.Table("workflow_status", sa.MetaData(), schema=None if url.startswith("sqlite") else "dbos")
+        old = sa.text(
+            f"UPDATE {tables.fullname} SET completed_at = completed_at - 2678400000 "
+            f"WHERE workflow_uuid = '{finished.workflow_id}'"
+        )
+        with inbox.records.engine.begin() as connection:
+            connection.execute(old)
+        wait_until("the schedule", lambda: client.get_schedule(SCHEDULE))
+        client.trigger_schedule(SCHEDULE)
+        wait_until("three bites", lambda: calls(tmp_path).count("clean") == 3)
+        wait_until("it is forgotten", lambda: not client.list_workflows(**of_study))
+        assert client.list_workflows(workflow_id_prefix=f"{VERSION}:deliver_report:{study}")

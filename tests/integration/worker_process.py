@@ -30,6 +30,11 @@ from pneumo_monai.records import Records
 from pneumo_monai.sections import Delivery
 
 
+def calls_of(folder: Path) -> list[str]:
+    """Return the lines that were written down."""
+    return (folder / "calls").read_text().splitlines()
+
+
 class RecordingWork:
     """Answers each study, in a file for each call, as slowly as the environment asks."""
 
@@ -118,6 +123,24 @@ class RecordingWork:
         for slot in self.records.slots(study, revision, destination):
             self.records.settle(slot, DeliveryState.DELIVERED)
         return True
+
+    def next_turn(self, study: str, revision: int, destination: str) -> int | None:
+        self.note(f"ended {study} {revision} {destination}")
+        return 0 if destination == "good" else None
+
+    def commit(self, study: str, revision: int, destination: str, turn: int) -> float | None:
+        self.note(f"commit {study} {revision} {destination} {turn}")
+        return 0.1 if turn == 0 else None
+
+    def hurry(self, study: str, revision: int, destination: str, turn: int) -> float | None:
+        return None
+
+    def clean(self) -> int:
+        self.note("clean")
+        return int(calls_of(self.folder).count("clean") < 3)
+
+    def owed(self) -> list[tuple[Errand, int]]:
+        return []
 
     def undeliverable(self, study: str, revision: int, destination: str, why: str) -> None:
         for slot in self.records.slots(study, revision, destination):

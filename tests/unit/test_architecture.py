@@ -73,8 +73,10 @@ def test_the_foundations_stand_on_nothing_of_ours(module: str):
     assert ours(f"pneumo_monai.{module}") <= {"pneumo_monai.errors", "pneumo_monai.geometry"}
 
 
-def test_only_the_ledger_and_its_deliveries_know_dbos():
+def test_only_the_ledger_and_its_workflows_know_dbos():
     assert [module for module in FILES if "dbos" in {name.split(".")[0] for name in imported(module)}] == [
+        "pneumo_monai.cleaning",
+        "pneumo_monai.committing",
         "pneumo_monai.delivering",
         "pneumo_monai.ledger",
     ]

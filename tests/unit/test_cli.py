@@ -166,7 +166,8 @@ def ledger(config) -> Iterator[tuple[Path, Records]]:
     settings.data_dir.mkdir()
     records = Records(connect(settings.ledger_url))
     identity = Identity(study_instance_uid="1.2", sop_instance_uid="1.2.1", sop_class_uid="1.9", digest="0" * 64)
-    records.receive(identity, "p", "AE")
+    (settings.data_dir / "film.dcm").touch()
+    records.receive(identity, "film.dcm", "AE")
     enter_result(records, 1, OutcomeKind.FINDINGS)
     yield file, records
     records.engine.dispose()

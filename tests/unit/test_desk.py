@@ -22,9 +22,12 @@ from pneumo_monai.overview import overview
 from pneumo_monai.reading import Reading
 from pneumo_monai.records import Records
 from pneumo_monai.report.documents import BUILDERS
+from pneumo_monai.retention import Retention
 from pneumo_monai.retraction import Reader
 from pneumo_monai.revisions import Reporting
+from pneumo_monai.safekeeping import Safekeeping
 from pneumo_monai.settings import Destination, IntendedUse, Report
+from pneumo_monai.settings import Retention as RetentionSettings
 from pneumo_monai.spool import Spool, identify
 from pneumo_monai.study import Study
 from pneumo_monai.suspects import Suspects
@@ -62,6 +65,7 @@ class Office:
         self.destinations: Sequence[Destination] = (destination(),)
         self.intended_use = IntendedUse()
         self.report = Report()
+        self.retention = RetentionSettings()
         self.read_apart: Callable[[Study], Study] | None = None
 
     def receive(self, calling_ae_title: str = "SCANNER", **attributes: Any) -> str:
@@ -83,11 +87,14 @@ class Office:
             return study
 
         bundle = self.engine.bundle
+        delivery = Delivery(self.records, self.spool, "PNEUMO")
         return Desk(
             records=self.records,
             spool=self.spool,
             destinations=self.destinations,
-            delivery=Delivery(self.records, self.spool, "PNEUMO"),
+            delivery=delivery,
+            safekeeping=Safekeeping(self.records, delivery, "PNEUMO"),
+            retention=Retention(self.records, self.spool, self.retention),
             reporting=reporting,
             reader=Reader(model=bundle.identity, operating_point=bundle.operating_point),
             read=read,

@@ -132,7 +132,8 @@ def test_the_readme_names_its_two_commands_and_their_price():
     for figure in ("about 3 GB to download", "6.5 GB on disk"):
         assert figure in README
         assert figure in makefile
-    assert "1.5 GB" in INSTALL
+    assert "1.9 GB" in INSTALL
+    assert "1.9 GB" in makefile
 
 
 def test_the_readme_attributes_the_data_and_names_the_licence():

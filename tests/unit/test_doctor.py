@@ -14,19 +14,21 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from pneumo_monai.doctor.check import Check, Verdict
 from pneumo_monai.doctor.machine import check_clock, check_disk, check_permissions
-from pneumo_monai.doctor.peers import check_certificates, check_destinations, echo
+from pneumo_monai.doctor.peers import check_certificates, check_commitments, check_destinations, echo
 from pneumo_monai.doctor.ports import check_port
 from pneumo_monai.doctor.run import examine
 from pneumo_monai.doctor.software import check_ledger, check_model, check_versions
+from pneumo_monai.entries import DeliveryState
 from pneumo_monai.reserve import Reserve
 from pneumo_monai.settings import Destination, Settings, load_settings
 from pneumo_monai.tables import SCHEMA_VERSION, connect
 from tests.bundles import write_random_bundle
 from tests.certificates import Authority
+from tests.ledgers import Book
 from tests.peers import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -149,6 +151,24 @@ def test_destinations_answer_reject_or_are_not_there(settings: Callable[..., Set
         assert echo(Destination(**destination(port)), "PNEUMO").verdict is Verdict.OK
 
 
+# As above.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_destination_that_should_commit_accepts_the_request_or_not(settings: Callable[..., Settings]):
+    with verification_scp(contexts=(Verification, StorageCommitmentPushModel)) as port:
+        asked = settings(destinations=[destination(port, storage_commitment=True)])
+        assert only(check_commitments(asked)).verdict is Verdict.OK
+        assert list(check_commitments(settings(destinations=[destination(port)]))) == []
+        elsewhere = settings(destinations=[destination(port, storage_commitment={"port": free_port()})])
+        away = only(check_commitments(elsewhere))
+        assert (away.verdict, "could not be reached" in away.found) == (Verdict.WRONG, True)
+    with verification_scp() as port:
+        refused = only(check_commitments(settings(destinations=[destination(port, storage_commitment=True)])))
+        assert (refused.verdict, "set destinations[].storage_commitment to null" in refused.remedy) == (
+            Verdict.WRONG,
+            True,
+        )
+
+
 def test_certificates_say_when_they_end_and_who_may_read_their_key(settings: Callable[..., Settings], tmp_path: Path):
     authority = Authority(tmp_path / "authority")
     long, short, over = (authority.issue(f"d{days}", days=days) for days in (200, 10, -1))
@@ -191,6 +211,17 @@ def test_a_ledger_is_read_as_it_is(settings: Callable[..., Settings]):
     unreachable = only(check_ledger(away)[0])
     assert unreachable.verdict is Verdict.WRONG
     assert "MARKED" not in unreachable.line
+
+
+def test_what_waits_for_a_destination_that_is_gone_is_wrong(settings: Callable[..., Settings]):
+    ours = settings()
+    book = Book(ours.data_dir)
+    for number, state in enumerate((DeliveryState.PENDING, DeliveryState.UNDELIVERABLE, DeliveryState.DELIVERED)):
+        book.report(book.film(number), [("gone", state)])
+    book.close()
+    left, ledger = check_ledger(ours)[0]
+    assert (left.name, left.verdict, ledger.verdict) == ("deliveries to gone", Verdict.WRONG, Verdict.OK)
+    assert "1 wait for it, and destinations has no such name" in left.found
 
 
 def test_a_model_is_loaded_and_reads(settings: Callable[..., Settings], tmp_path: Path):

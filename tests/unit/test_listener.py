@@ -5,13 +5,20 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
-from pynetdicom import AE
+from pynetdicom import AE, build_role
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.sop_class import ComputedRadiographyImageStorage
+from pynetdicom.sop_class import (
+    ComputedRadiographyImageStorage,
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+)
 
+from pneumo_monai.commitments import Commitments
 from pneumo_monai.connections import Peer
+from pneumo_monai.entries import CommitmentRecord, CommitmentState, OutcomeKind, ReportRecord, Revision, Transaction
 from pneumo_monai.ledger import Inbox, prepare
 from pneumo_monai.listener import ListenerProcess
 from pneumo_monai.priority import Priority
@@ -77,6 +84,103 @@ def test_a_study_that_the_ledger_did_not_take_is_asked_for_again_though_the_next
     wait_until(
         "both are asked for", lambda: asked.count(first.StudyInstanceUID) == 2 and asked.count(second.StudyInstanceUID)
     )
+
+
+def promise(inbox: Inbox) -> Commitments:
+    """Enter a result that a PACS was asked to commit to."""
+    key = {"study_instance_uid": "1.2.3", "revision": 1}
+    report = ReportRecord(**key, fingerprint="f", outcome=OutcomeKind.FINDINGS, created_at=1.0)
+    owed = CommitmentRecord(**key, destination="pacs", updated_at=1.0)
+    inbox.records.answer([], Revision(report=report, commitments=(owed,)))
+    commitments = Commitments(inbox.records.engine)
+    asked = Transaction(
+        **key, destination="pacs", transaction_uid="2.25.7", turn=0, instances=("1.2.3.9",), asked_at=2.0
+    )
+    commitments.begin(asked)
+    return commitments
+
+
+def information(transaction: str | None, *instances: str) -> Dataset:
+    """Return the Event Information of a success."""
+    dataset = Dataset()
+    if transaction is not None:
+        dataset.TransactionUID = transaction
+    dataset.ReferencedSOPSequence = []
+    for uid in instances:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.88.34", uid
+        dataset.ReferencedSOPSequence.append(item)
+    return dataset
+
+
+@pytest.fixture
+def reporting(tmp_path: Path, inbox: Inbox) -> Iterator[Association]:
+    """Open an association as a commitment SCP does: it is the SCP, and says so."""
+    listener = ListenerProcess(Listener(port=0), Spool(tmp_path), inbox)
+    listener.start()
+    entity = AE(ae_title="PACS")
+    entity.add_requested_context(StorageCommitmentPushModel)
+    role = build_role(StorageCommitmentPushModel, scp_role=True)
+    opened = entity.associate("127.0.0.1", listener.port, ext_neg=[role])
+    assert [(c.as_scu, c.as_scp) for c in opened.accepted_contexts] == [(False, True)]
+    yield opened
+    if opened.is_established:
+        opened.release()
+    listener.stop()
+
+
+def report(association: Association, dataset: Dataset, kind: int = 1, instance: str | None = None) -> int:
+    instance = instance or StorageCommitmentPushModelInstance
+    status, _ = association.send_n_event_report(dataset, kind, StorageCommitmentPushModel, instance)
+    return int(status.Status)
+
+
+def test_an_answer_on_a_new_association_is_entered_as_often_as_it_comes(reporting: Association, inbox: Inbox) -> None:
+    commitments = promise(inbox)
+    for _ in range(2):
+        assert report(reporting, information("2.25.7", "1.2.3.9")) == 0x0000
+    record = commitments.get("1.2.3", 1, "pacs")
+    assert record is not None
+    assert record.state is CommitmentState.COMMITTED
+
+
+def test_an_answer_that_belongs_to_no_request_says_so(reporting: Association, inbox: Inbox) -> None:
+    commitments = promise(inbox)
+    assert report(reporting, information("2.25.8", "1.2.3.9")) == 0x0115
+    assert report(reporting, information(None, "1.2.3.9")) == 0x0115
+    assert report(reporting, information("2.25.7", "1.2.3.9"), kind=3) == 0x0113
+    assert report(reporting, information("2.25.7", "1.2.3.9"), instance="1.2.3") == 0x0112
+    record = commitments.get("1.2.3", 1, "pacs")
+    assert record is not None
+    assert record.state is CommitmentState.PENDING
+
+
+def test_a_ledger_that_cannot_commit_lets_the_pacs_report_again(
+    reporting: Association, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promise(inbox)
+
+    def fail(_: object) -> bool:
+        raise sa.exc.OperationalError("update", None, Exception("down"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Inbox, "enter_commitment", lambda _, report: fail(report))
+        assert report(reporting, information("2.25.7", "1.2.3.9")) == 0x0213
+    assert report(reporting, information("2.25.7", "1.2.3.9")) == 0x0000
+
+
+def test_who_asks_us_for_commitment_gets_none(tmp_path: Path, inbox: Inbox) -> None:
+    listener = ListenerProcess(Listener(port=0), Spool(tmp_path), inbox)
+    listener.start()
+    entity = AE(ae_title="SCANNER")
+    entity.add_requested_context(StorageCommitmentPushModel)
+    opened = entity.associate("127.0.0.1", listener.port)
+    status, _ = opened.send_n_action(
+        information("2.25.7"), 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+    )
+    assert status.Status == 0x0211
+    opened.release()
+    listener.stop()
 
 
 @pytest.mark.parametrize(

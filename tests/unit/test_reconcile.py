@@ -54,6 +54,8 @@ def test_a_day_is_accounted_for_by_outcome_reason_and_destination(tmp_path: Path
         "reasons": {"refused": {"view": 1}, "failed": {"internal": 1}},
         "deliveries": {"pacs": {"delivered": 1}, "ris": {"pending": 1}},
         "undeliverable": 0,
+        "commitments": {},
+        "uncommitted": 0,
         "ok": True,
     }
     book.close()

@@ -66,6 +66,7 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
                 "calling_ae_titles": (),
                 "forms": (("sr-comprehensive-3d",),),
                 "not_analysed": ("age", "pixel-format", "too-large", "undecodable", "unlike-chest", "inverted"),
+                "storage_commitment": None,
             },
         ),
         "delivery": {"first_pause": 5.0, "longest_pause": 600.0, "give_up_after_hours": 168.0},
@@ -81,6 +82,7 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
             "inverted": "flag",
         },
         "report": {"uid_root": None},
+        "retention": {"films_days": 30.0, "results_days": 90.0, "ledger_days": 365.0},
         "ledger": {"url": None},
     }
     assert settings.ledger_url == "sqlite:////var/lib/pneumo-monai/ledger.sqlite"
@@ -330,6 +332,25 @@ def test_what_has_no_file_takes_intended_use_from_the_environment(monkeypatch: p
     variable = "PNEUMO_MONAI_INTENDED_USE__MINIMUM_AGE"
     with pytest.raises(ConfigurationError, match=rf"^{variable}: intended_use\.minimum_age: "):
         load_intended_use()
+
+
+def test_storage_commitment_is_off_on_or_told_whom_to_ask(load):
+    peer = {"name": "pacs", "ae_title": "PACS", "host": "pacs", "port": 104}
+    chosen = [
+        load({"destinations": [{**peer, "storage_commitment": value}]}).destinations[0].storage_commitment
+        for value in (None, False, True, {}, {"port": 105, "answer_minutes": 600})
+    ]
+    assert chosen[:2] == [None, None]
+    assert [each and (each.port, each.answer_minutes) for each in chosen[2:]] == [(None, 60), (None, 60), (105, 600)]
+    with pytest.raises(ConfigurationError, match=r"destinations\[0\].storage_commitment.association_seconds"):
+        load({"destinations": [{**peer, "storage_commitment": {"association_seconds": 61}}]})
+
+
+def test_rows_are_kept_as_long_as_what_they_tell_of(load):
+    assert load({"retention": {"films_days": 3, "results_days": 400, "ledger_days": None}}).retention.films_days == 3
+    for wrong in ({"ledger_days": 29}, {"films_days": None}, {"results_days": 366}):
+        with pytest.raises(ConfigurationError, match=r"retention: ledger_days is shorter than"):
+            load({"retention": wrong})
 
 
 def test_pauses_that_would_shrink_are_an_error_that_names_the_section(tmp_path: Path) -> None:

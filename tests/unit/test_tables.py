@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from pneumo_monai.attempts import Attempts
+from pneumo_monai.commitments import Commitments
 from pneumo_monai.entries import DeliveryState, FilmState, OutcomeKind
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.forms import Form
@@ -103,3 +104,19 @@ def test_a_ledger_of_a_later_version_is_left_alone_and_says_what_to_do(url: str)
     engine.dispose()
     with pytest.raises(ConfigurationError, match=r"later version .* 4, this program knows 3.*: install that version"):
         connect(url)
+
+
+def test_a_ledger_of_version_2_gets_the_tables_that_it_lacks(url: str) -> None:
+    engine = connect(url)
+    with engine.begin() as connection:
+        for table in ("commitments", "transactions"):
+            connection.execute(sa.text(f"DROP TABLE {table}"))
+        connection.execute(sa.text("ALTER TABLE films DROP COLUMN priority"))
+        connection.execute(sa.text("UPDATE schema_version SET version = 2"))
+    engine.dispose()
+    for _ in range(2):
+        engine = connect(url)
+        assert Commitments(engine).pending() == []
+        with engine.connect() as connection:
+            assert connection.execute(sa.text("SELECT version FROM schema_version")).scalars().all() == [3]
+        engine.dispose()
