@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from pneumo_monai.durable import rename_durably, write_durably
 from pneumo_monai.errors import Broken, ConfigurationError
 from pneumo_monai.settings import Settings
+from pneumo_monai.spool import Spool
 from pneumo_monai.tables import DOCUMENTS, FILMS, look_at
 
 __all__ = ["Backup", "back_up"]
@@ -62,7 +63,8 @@ def back_up(settings: Settings, folder: Path) -> Backup:
     named = _named(settings.ledger_url)
     copied = sum(_copy(data_dir / path, folder / path) for path in _files(data_dir))
     rename_durably(taken, ledger)
-    missing = tuple(path for path in named if not (folder / path).is_file())
+    # Of what was removed on purpose, its header is there.
+    missing = tuple(path for path in named if not Spool(folder).header_path(path).is_file())
     return Backup(named=len(named), copied=copied, missing=missing)
 
 
@@ -106,10 +108,11 @@ def _named(url: str) -> list[str]:
 
 
 def _files(data_dir: Path) -> Iterator[Path]:
-    """Yield the spool's whole files, as paths below `data_dir`."""
-    for path in (data_dir / "spool").rglob("*.dcm"):
-        if not path.name.startswith("."):
-            yield path.relative_to(data_dir)
+    """Yield whole files of spool and quarantine, as paths below `data_dir`."""
+    for folder in ("spool", "quarantine"):
+        for path in (data_dir / folder).rglob("*.dcm"):
+            if not path.name.startswith("."):
+                yield path.relative_to(data_dir)
 
 
 def _copy(source: Path, target: Path) -> bool:

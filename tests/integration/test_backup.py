@@ -132,6 +132,10 @@ def test_a_file_that_is_not_there_is_said_to_be_missing(settings: Settings, tmp_
     assert made.missing == (str(lost.relative_to(settings.data_dir)),)
     assert (made.named, made.copied) == (2, 1)
     assert back_up(settings, tmp_path / "backup").copied == 0
+    # What the retention takes away leaves its header, and is not missed.
+    Spool(settings.data_dir).keep_header(lost.parent.name, lost.name, b"header")
+    made = back_up(settings, tmp_path / "backup")
+    assert (made.missing, made.copied) == ((), 1)
     copy = tmp_path / "backup" / kept.relative_to(settings.data_dir)
     assert copy.read_bytes() == kept.read_bytes()
     with pytest.raises(ConfigurationError, match="lies in data_dir"):
