@@ -27,14 +27,16 @@ __all__ = ["kill"]
 _WARM_SECONDS = 300.0
 _SETTLE_SECONDS = 1200.0
 _STEP_SECONDS = 0.1
+_AT_WORK = 0.8
+"""Share of the disturbances that wait until the worker has answered a film."""
 
 
 class _Campaign:
     """One run; `told` is what it says of it."""
 
-    def __init__(self, site: Site, modality: Modality, clock: Clock, disk: Disk | None, draw: random.Random) -> None:
+    def __init__(self, site: Site, sampler: Sampler, clock: Clock, disk: Disk | None, draw: random.Random) -> None:
         self._site = site
-        self._modality = modality
+        self._sampler = sampler
         self._clock = clock
         self._disk = disk
         self._draw = draw
@@ -60,8 +62,10 @@ class _Campaign:
         """Do one thing to the service, at a moment that the seed draws."""
         self.wait("the listener listens", lambda: self._site.is_ready(LISTENER), _WARM_SECONDS)
         # Mostly while it works, now and then while it starts.
-        if self._draw.random() < 0.8:
+        if self._draw.random() < _AT_WORK:
             self.wait("the worker is warm", lambda: self._site.is_ready(WORKER), _WARM_SECONDS)
+            answered = self._sampler.answered
+            self.wait("the worker works", lambda: self._is_working(answered), _WARM_SECONDS)
         self.pause(self._draw.uniform(*self._seconds))
         match what:
             case "pacs":
@@ -79,6 +83,9 @@ class _Campaign:
             case process:
                 self.done["kill -9"] += self._site.kill(process)
         self.done[what] += 1
+
+    def _is_working(self, answered: int) -> bool:
+        return self._sampler.answered > answered or self._sampler.waiting == 0
 
 
 def _draw_disturbances(draw: random.Random, kills: int, counts: dict[str, int], targets: list[str]) -> list[str]:
@@ -132,7 +139,7 @@ def kill(
         site = Site(folder, bundle, watch, as_service=serve)
         modality = Modality(site.settings.listener.port)
         sampler = Sampler(site.settings, lambda: len(modality.acknowledged))
-        campaign = _Campaign(site, modality, watch, volume, draw)
+        campaign = _Campaign(site, sampler, watch, volume, draw)
         try:
             site.start()
             modality.start(at_once)

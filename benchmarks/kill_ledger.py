@@ -47,6 +47,8 @@ class Sampler:
         self.broken: list[str] = []
         self.waiting = -1
         """Films in progress and revisions that wait, at the last look."""
+        self.answered = 0
+        """Films that were analysed, refused or failed, at the last look."""
 
     def start(self) -> None:
         """Begin."""
@@ -70,6 +72,7 @@ class Sampler:
                 continue
             self.samples += 1
             self.waiting = backlog.total
+            self.answered = received.total - backlog.films
             if not received.holds:
                 self.broken.append(f"{time.time():.1f}: {received.total} received, {dict(received.by_outcome)}")
             if received.total < acknowledged:

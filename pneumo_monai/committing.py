@@ -72,7 +72,12 @@ def _define_turns(work: Custody) -> Callable[[Errand, int, float | None], None]:
     def hurry(study: str, revision: int, destination: str, turn: int) -> float | None:
         return work.hurry(study, revision, destination, turn)
 
-    @DBOS.workflow(name="commit_report", serialization_type=WorkflowSerializationFormat.PORTABLE)
+    @DBOS.workflow(
+        name="commit_report",
+        serialization_type=WorkflowSerializationFormat.PORTABLE,
+        # However often a worker dies: see `pneumo_monai.delivering.workflow`.
+        max_recovery_attempts=None,
+    )
     def commit_report(study: str, revision: int, destination: str, turn: int) -> None:
         pause = commit(study, revision, destination, turn)
         if pause is None:
