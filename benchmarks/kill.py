@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,8 +25,8 @@ from benchmarks.kill_site import LISTENER, SERVE, WORKER, Clock, Disk, Site
 
 __all__ = ["kill"]
 
-_WARM_SECONDS = 300.0
-_SETTLE_SECONDS = 1200.0
+_WARM_SECONDS = 900.0
+_SETTLE_SECONDS = 3600.0
 _STEP_SECONDS = 0.1
 _AT_WORK = 0.8
 """Share of the disturbances that wait until the worker has answered a film."""
@@ -58,8 +59,8 @@ class _Campaign:
             self._site.tend()
             time.sleep(min(left, _STEP_SECONDS))
 
-    def disturb(self, what: str) -> None:
-        """Do one thing to the service, at a moment that the seed draws."""
+    def disturb(self, what: str, more: Callable[[], None]) -> None:
+        """Do one thing to the service, at a moment that the seed draws; `more` has films come while it lasts."""
         self.wait("the listener listens", lambda: self._site.is_ready(LISTENER), _WARM_SECONDS)
         # Mostly while it works, now and then while it starts.
         if self._draw.random() < _AT_WORK:
@@ -70,17 +71,22 @@ class _Campaign:
         match what:
             case "pacs":
                 self._site.pacs.stop()
+                more()
                 self.pause(self._draw.uniform(3.0, 12.0))
                 self._site.pacs.start()
             case "disk" if self._disk is not None:
                 self._disk.fill()
+                more()
                 self.pause(self._draw.uniform(4.0, 10.0))
                 self._disk.free()
             case "clock":
                 self._clock.jump(self._draw.choice([-5.0, -2.0, 0.0, 3.0, 7.0]))
+                more()
             case "both":
+                more()
                 self.done["kill -9"] += self._site.kill(LISTENER, WORKER)
             case process:
+                more()
                 self.done["kill -9"] += self._site.kill(process)
         self.done[what] += 1
 
@@ -146,8 +152,9 @@ def kill(
             sampler.start()
             share = -(-len(orders) // max(len(planned), 1))
             for number, what in enumerate(planned):
-                modality.bring(*orders[number * share : (number + 1) * share])
-                campaign.disturb(what)
+                first, last = orders[number * share : (number + 1) * share : 2], orders[number * share + 1 :: 2]
+                modality.bring(*first)
+                campaign.disturb(what, partial(modality.bring, *last[: share // 2]))
             modality.bring(*orders[len(planned) * share :])
             disturbed = time.monotonic() - began
             settled = _settle(campaign, modality, sampler, watch, films)
