@@ -38,12 +38,13 @@ _JP2_HEADER = 4096
 
 
 class Frame(NamedTuple):
-    """Size of an encoded picture; precision is bits a sample."""
+    """Size of an encoded picture; precision is bits a sample, `process` the marker of a JPEG's frame header (SOF)."""
 
     rows: int
     columns: int
     components: int
     precision: int
+    process: int = 0
 
 
 def parse_jpeg(codestream: bytes) -> tuple[Frame, bytes]:
@@ -78,7 +79,7 @@ def parse_jpeg(codestream: bytes) -> tuple[Frame, bytes]:
             length = 2 if marker in _STANDALONE else 2 + struct.unpack_from(">H", codestream, position + 2)[0]
             if marker in _START_OF_FRAME:
                 precision, rows, columns, components = struct.unpack_from(">BHHB", codestream, position + 4)
-                frames.append(Frame(rows, columns, components, precision))
+                frames.append(Frame(rows, columns, components, precision, marker))
             if marker not in _COMMENTS:
                 kept.append(codestream[position : position + length])
             position += length

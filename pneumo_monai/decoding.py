@@ -43,6 +43,9 @@ DECODERS: dict[str, str] = {
 }
 """Every transfer syntax that is decoded, and by what. GDCM is called here, our own is `pneumo_monai.rle`."""
 
+_LOSSLESS_PROCESSES = frozenset({0xC3, 0xC7, 0xCB, 0xCF, 0xF7})
+"""SOF3, SOF7, SOF11 and SOF15 (ITU-T T.81 table B.1), and SOF55 of JPEG-LS."""
+
 _LOSSY = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K})
 
 
@@ -100,6 +103,7 @@ def _decode(dataset: Dataset, description: PixelDescription) -> NDArray[np.integ
     elif syntax in uid.JPEGTransferSyntaxes or syntax in uid.JPEGLSTransferSyntaxes:
         header, codestream = parse_jpeg(get_frame(encoded, 0, number_of_frames=1))
         _check_frame(header, description)
+        _check_process(header, syntax)
         if DECODERS[syntax] == "gdcm" or header.precision > 8:
             return _decode_by_gdcm(codestream, header, syntax)
         allocated = 8
@@ -133,6 +137,13 @@ def _check_frame(frame: Frame, description: PixelDescription) -> None:
     # GDCM ends the process below 8.
     if not 8 <= frame.precision <= 16:
         raise Refused(Reason.PIXEL_FORMAT, f"the codestream has {frame.precision} bits a sample, 8 to 16 are read")
+
+
+def _check_process(frame: Frame, syntax: uid.UID) -> None:
+    """Refuse what is no lossy JPEG under a transfer syntax of lossy JPEG: GDCM ends the process at it."""
+    is_lossy = frame.process not in _LOSSLESS_PROCESSES
+    if syntax in {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit} and not (is_lossy and frame.precision <= 12):
+        raise Refused(Reason.UNDECODABLE, f"the codestream is not what the transfer syntax names, {syntax.name}")
 
 
 def _decode_by_gdcm(codestream: bytes, frame: Frame, syntax: uid.UID) -> NDArray[np.unsignedinteger[Any]]:

@@ -70,6 +70,7 @@ def run_folder(
     intended_use, report = load_intended_use(), load_report()
     bundle = Bundle(model or PACKAGED)
 
+    from pneumo_monai.decoding_process import DecodingProcess
     from pneumo_monai.engine import Engine, choose_device
     from pneumo_monai.graph import FolderApplication
     from pneumo_monai.reading import Reading
@@ -81,7 +82,8 @@ def run_folder(
     tally: Counter[str] = Counter()
     problems: list[str] = []
     columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TextColumn("studies"), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    # A film that ends its decoder must not end the run.
+    with DecodingProcess() as decoder, Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=len(studies))
 
         def on_study(study: Study, problem: OSError | None) -> None:
@@ -98,7 +100,7 @@ def run_folder(
                     console.print(f"{film.path.name}: refused, {film.refused}", highlight=False, markup=False)
 
         reporting = Reporting(forms=frozenset(forms), not_analysed=frozenset(not_analysed), uid_root=report.uid_root)
-        reading = Reading(engine, intended_use, reporting)
+        reading = Reading(engine, intended_use, reporting, decoder.decode)
         FolderApplication(reading=reading, studies=studies, output=output, on_study=on_study).run()
     files = sum(len(study.films) for study in studies)
     unread = files - tally["analysed"] - tally["refused"] - tally["failed"]

@@ -1,5 +1,6 @@
 """One Orthanc, one PostgreSQL and two warm services for the whole session: their start costs seconds."""
 
+import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
 
 from tests.bundles import write_random_bundle
 from tests.peers import (
@@ -155,3 +158,12 @@ def watched(
     ):
         wait_until("the worker is warm", lambda: running.process_ready("worker-0"), 180)
         yield Watched(running, folder, bodies, bool(within))
+
+
+@pytest.fixture
+def left_sockets() -> Iterator[None]:
+    """Have the sockets that refused associations left collected before the next test, which would be blamed for them."""
+    yield
+    kinds = (Association, DULServiceProvider)
+    wait_until("no association is open", lambda: not any(isinstance(t, kinds) for t in threading.enumerate()), 120)
+    gc.collect()

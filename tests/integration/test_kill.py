@@ -7,7 +7,12 @@ import pytest
 
 from benchmarks.kill import kill
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("left_sockets"),
+    # pynetdicom leaves the socket of a connection that the peer refused or reset to the garbage collector.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.mark.timeout(900)

@@ -1,6 +1,5 @@
 """Destinations that hang, answer badly or refuse one document, beside one that is well: real associations and DBOS."""
 
-import gc
 import socket
 import threading
 import time
@@ -11,8 +10,6 @@ from pathlib import Path
 import pytest
 from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
-from pynetdicom.association import Association
-from pynetdicom.dul import DULServiceProvider
 
 from pneumo_monai import sender
 from pneumo_monai.attempts import Attempts
@@ -43,21 +40,13 @@ from tests.reports import report_on
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.usefixtures("left_sockets"),
     # pynetdicom leaves the socket of a connection that the peer refused or reset to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 HALF_A_PDU = b"\x04\x00\x00\x00\x10\x00\x00\x00"
 SECONDS = 120.0
-
-
-@pytest.fixture(autouse=True)
-def left_sockets() -> Iterator[None]:
-    """Have those sockets collected before the next test, which would be blamed for them."""
-    yield
-    kinds = (Association, DULServiceProvider)
-    wait_until("no association is open", lambda: not any(isinstance(t, kinds) for t in threading.enumerate()), SECONDS)
-    gc.collect()
 
 
 class Shipping:

@@ -113,6 +113,15 @@ def test_8_bit_jpeg(syntax: UID, allocated: int) -> None:
     np.testing.assert_allclose(stored(film).astype(int), hill() >> 4, atol=1)
 
 
+@pytest.mark.parametrize("codestream", [codestreams.JPEG_LOSSLESS, codestreams.JPEG_LOSSLESS_SV1], ids=["any", "sv1"])
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGExtended12Bit], ids=lambda syntax: syntax.name)
+def test_a_lossless_codestream_under_the_name_of_a_lossy_one_is_refused(codestream: bytes, syntax: UID) -> None:
+    # It would end the process.
+    with pytest.raises(Refused, match="not what the transfer syntax names") as refused:
+        stored(encapsulated(codestream, syntax))
+    assert refused.value.reason is Reason.UNDECODABLE
+
+
 @pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda syntax: syntax.name)
 @pytest.mark.parametrize("bits", [8, 10, 12, 15, 16])
 @pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
