@@ -162,7 +162,7 @@ def watched(
 
 @pytest.fixture
 def left_sockets() -> Iterator[None]:
-    """Have the sockets that refused associations left collected before the next test, which would be blamed for them."""
+    """Have the sockets that refused associations leave collected before the next test is blamed for them."""
     yield
     kinds = (Association, DULServiceProvider)
     wait_until("no association is open", lambda: not any(isinstance(t, kinds) for t in threading.enumerate()), 120)
