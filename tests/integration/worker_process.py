@@ -109,6 +109,10 @@ class RecordingWork:
         self.records.answer(answers)
 
     def deliver(self, study: str, revision: int, destination: str) -> bool:
+        slots = self.records.slots(study, revision, destination)
+        if all(slot.state is not DeliveryState.PENDING for slot in slots):
+            # As the desk: an attempt too many finds nothing to do.
+            return True
         if (self.folder / f"{destination}.down").exists():
             self.note(f"down {study} {revision} {destination}")
             raise DeliveryError("it is down")
@@ -120,7 +124,7 @@ class RecordingWork:
             self.note(f"pick {study} {revision}")
             return False
         self.note(f"deliver {study} {revision} {destination}")
-        for slot in self.records.slots(study, revision, destination):
+        for slot in slots:
             self.records.settle(slot, DeliveryState.DELIVERED)
         return True
 
