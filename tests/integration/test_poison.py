@@ -109,6 +109,23 @@ class Shipping:
         """Return the priority of a study."""
         return self.records.priority(study)
 
+    def owed(self) -> list[tuple[Errand, int]]:
+        """Nobody here is asked to commit to what it got."""
+        return []
+
+    def next_turn(self, study: str, revision: int, destination: str) -> int | None:
+        """See `owed`."""
+
+    def commit(self, study: str, revision: int, destination: str, turn: int) -> float | None:
+        """See `owed`."""
+
+    def hurry(self, study: str, revision: int, destination: str, turn: int) -> float | None:
+        """See `owed`."""
+
+    def clean(self) -> int:
+        """Nothing is old enough here."""
+        return 0
+
     def deliver(self, study: str, revision: int, destination: str) -> bool:
         """Send it, as the desk does."""
         return self.delivery.deliver(study, revision, self.peers[destination])
