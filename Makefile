@@ -36,7 +36,7 @@ demo: install
 	$(BIN)/pneumo-monai demo --output $(OUTPUT) $(if $(INPUT),--input $(INPUT))
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 viewer-test: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/train.txt --editable '.[viewer]'

@@ -159,7 +159,7 @@ class PostgreSql:
         # PostgreSQL refuses to run as root: the data belongs to the user that the package made for it.
         self._prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         if self._prefix:
-            for parent in (self.folder, *list(self.folder.parents)[:2]):
+            for parent in (self.folder, *list(self.folder.parents)[:3]):
                 parent.chmod(0o755)
             self.folder.chmod(0o777)
         self._data = str(self.folder / "data")
@@ -300,7 +300,7 @@ def confined(folder: Path) -> list[str]:
     """
     if os.geteuid() != 0:
         return []
-    for parent in (folder, *list(folder.parents)[:2]):
+    for parent in (folder, *list(folder.parents)[:3]):
         parent.chmod(0o755)
     os.chown(folder, NOBODY, NOBODY)
     # A Python in root's home is shown to the other user, and nothing else of it.

@@ -117,7 +117,7 @@ def watched(
     within = confined(folder)
     (folder / "tmp").mkdir()
     (folder / "tmp").chmod(0o777)
-    for parent in (bundle, *list(bundle.parents)[:2]):
+    for parent in (bundle, *list(bundle.parents)[:3]):
         parent.chmod(0o755)
     destinations: list[dict[str, Any]] = [
         {

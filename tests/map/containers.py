@@ -65,11 +65,14 @@ class Image:
         """Start the image; it is killed when the context ends."""
         with log.open("wb") as stream:
             process = subprocess.Popen(self._command(arguments, **how), stdout=stream, stderr=stream)
+        first = process.pid
         try:
-            yield Running(process, log, self._first_process(process.pid))
+            first = self._first_process(process.pid)
+            yield Running(process, log, first)
         finally:
             if process.poll() is None:
-                process.kill()
+                # Not unshare: the kernel forgets --kill-child where the user changes, and the container would go on.
+                os.kill(first, signal.SIGKILL)
                 process.wait()
 
     @cached_property
