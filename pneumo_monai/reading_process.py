@@ -98,6 +98,10 @@ class ReadingProcess:
 def _main(pipe: Connection, settings: Settings, study: Study) -> None:
     """Read one study in a process of its own."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is None or not parent.is_alive():
+        # It died while this process was starting: what is read here, nobody waits for.
+        os._exit(0)
     # When memory runs out, the system ends this process and not the worker.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
