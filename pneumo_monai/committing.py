@@ -10,15 +10,12 @@ from typing import Protocol
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID, WorkflowSerializationFormat
 
 from pneumo_monai.entries import Errand
-from pneumo_monai.workflows import PATIENT_POLLING_SECONDS, STEP_ATTEMPTS, commitment_queue, turn_id
+from pneumo_monai.workflows import OVER, PATIENT_POLLING_SECONDS, STEP_ATTEMPTS, commitment_queue, turn_id
 
 __all__ = ["COMMITMENTS_AT_ONCE", "Custody", "Ended", "define_commitment", "register_commitment_queues"]
 
 COMMITMENTS_AT_ONCE = 4
 """Requests to one destination at once: each keeps its association open for a while, for the answer."""
-
-_OVER = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
-"""States of a workflow that does nothing more."""
 
 
 class Custody(Protocol):
@@ -98,7 +95,7 @@ def _define_turns(work: Custody) -> Callable[[Errand, int, float | None], None]:
 
 def _unspent(errand: Errand, turn: int) -> int:
     """Return the next turn that is not over: one may have ended with nothing, while nobody was to be asked."""
-    while (found := DBOS.get_workflow_status(turn_id(errand, turn))) is not None and found.status in _OVER:
+    while (found := DBOS.get_workflow_status(turn_id(errand, turn))) is not None and found.status in OVER:
         turn += 1
     return turn
 

@@ -21,7 +21,7 @@ from pneumo_monai.logs import own_text_alone
 from pneumo_monai.priority import Priority
 from pneumo_monai.records import Records
 from pneumo_monai.sections import Delivery
-from pneumo_monai.workflows import POLLING_SECONDS, STEP_ATTEMPTS, VERSION, attempt_id, delivery_queue
+from pneumo_monai.workflows import OVER, POLLING_SECONDS, STEP_ATTEMPTS, VERSION, attempt_id, delivery_queue
 
 __all__ = [
     "DELIVERIES_AT_ONCE",
@@ -41,9 +41,6 @@ _log = logging.getLogger(__name__)
 
 DELIVERIES_AT_ONCE = 16
 """Deliveries to one destination at once: some of them may wait for a peer that does not answer."""
-
-_OVER = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
-"""States of a workflow that does nothing more."""
 
 _IDS_AT_ONCE = 1000
 
@@ -219,7 +216,7 @@ class Dispatch:
             states = dict(self._states(list(ids)))
             for which, errand in ids.items():
                 state = states.get(which)
-                if state in _OVER:
+                if state in OVER:
                     numbers[errand] += 1
                 else:
                     yield errand, numbers.pop(errand), state is not None

@@ -1,10 +1,11 @@
-"""Names of queues and workflows, as every process of one version knows them."""
+"""Names of queues and workflows, and of their states, as every process of one version knows them."""
 
 from pneumo_monai.entries import Errand
 from pneumo_monai.priority import Priority
 
 __all__ = [
     "APPLICATION",
+    "OVER",
     "PATIENT_POLLING_SECONDS",
     "POLLING_SECONDS",
     "STEP_ATTEMPTS",
@@ -22,6 +23,9 @@ VERSION = "3"
 """Version of the workflows. A worker only takes up what this version began: change it when their steps change.
 
 Queues and workflow ids bear it too: what an older version left is asked for again, and does not stand in the way."""
+
+OVER = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+"""States of a workflow that does nothing more."""
 
 POLLING_SECONDS = 0.1
 """How often a worker looks for work in each queue. Half of it is what an idle ledger adds on average to a study, and to
