@@ -67,10 +67,17 @@ class Shortage:
 
     def _end(self) -> None:
         with self._lock:
-            # A small film finds its place where a larger one does not.
-            if not self._said or not self._reserve.has_room_for(self._largest):
+            if not self._said or not self._is_over():
                 return
             films, self._films, self._largest = self._films, 0, 0
             self._said.clear()
         _log.warning("films are taken again; %d were answered 0xA700", films)
         notify("X_READY=1\nSTATUS=takes films again")
+
+    def _is_over(self) -> bool:
+        try:
+            # A small film finds its place where a larger one does not.
+            return self._reserve.has_room_for(self._largest)
+        except OSError:
+            # What cannot be looked at takes no film either; whoever asks goes on with other things.
+            return False
