@@ -22,6 +22,9 @@ from pneumo_monai.weights import load_network
 
 __all__ = ["measure_peer"]
 
+_SECONDS = 300.0
+"""How long one study may take before the benchmark fails."""
+
 
 def peer(
     *,
@@ -43,7 +46,7 @@ def measure_peer(folder: Path, repeats: int, film: Path | None) -> dict[str, Any
         output.mkdir()
         command = [sys.executable, "-m", "benchmarks.peer_app", "-i", str(source), "-o", str(output), "-m", str(model)]
         began = time.monotonic()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command line
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603 - our own command line
         took.append(time.monotonic() - began)
         if done.returncode != 0 or not list(output.glob("*.dcm")):
             raise RuntimeError(f"the peer made no report: {done.stderr[-2000:]}")

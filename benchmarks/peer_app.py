@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.deploy.conditions import CountCondition
 from monai.deploy.core import AppContext, Application, Fragment, Operator, OperatorSpec
 from monai.deploy.operators import (
     DICOMDataLoaderOperator,
@@ -59,7 +60,10 @@ class PeerApplication(Application):
     def compose(self) -> None:
         """Wire the stock operators."""
         context: AppContext = Application.init_app_context(self.argv)
-        loader = DICOMDataLoaderOperator(self, input_folder=Path(context.input_path), name="loader")
+        # Once: without a condition it would load the folder for ever.
+        loader = DICOMDataLoaderOperator(
+            self, CountCondition(self, 1), input_folder=Path(context.input_path), name="loader"
+        )
         selector = DICOMSeriesSelectorOperator(self, rules=_RULES, name="selector")
         volume = DICOMSeriesToVolumeOperator(self, name="volume")
         classifier = Classifier(self, model=Path(context.model_path), name="classifier")

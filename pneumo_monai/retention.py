@@ -118,18 +118,18 @@ class Retention:
         """
         named = {self._spool.path(document.path) for document in self._records.documents([study])}
         reported = {uid for report in self._records.reports([study]) for uid in report.films}
+        films = {self._spool.path(film.path): film for film in self._records.films(study)}
         subjects = {
-            self._spool.path(film.path)
-            for film in self._records.films(study)
+            path
+            for path, film in films.items()
             if film.sop_instance_uid in reported and film.reason != Reason.CONFLICTING_CONTENT
         }
-        others = {self._spool.path(film.path) for film in self._records.films(study)} - subjects
         removed = 0
         for file in files:
             if file in named or file in subjects:
                 if not self._keep_header(study, file):
                     continue
-            elif file not in others and file.stat().st_mtime > time.time() - _STRAY_SECONDS:
+            elif file not in films and file.stat().st_mtime > time.time() - _STRAY_SECONDS:
                 continue
             file.unlink(missing_ok=True)
             removed = 1
