@@ -134,7 +134,11 @@ def establish(
             port,
             ae_title=called_ae_title,
             tls_args=tls_args,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _limit_waiting), *handlers],
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, _prepare_connection),
+                (evt.EVT_DATA_SENT, _acknowledge_at_once),
+                *handlers,
+            ],
         )
     except OSError as error:  # a name that does not resolve, among others
         raise DeliveryError(f"{name} could not be reached ({error.strerror})") from error
@@ -222,14 +226,33 @@ def _cut(association: Association) -> None:
             connection.socket.shutdown(socket.SHUT_RDWR)
 
 
-def _limit_waiting(event: Event) -> None:
-    """Let no read or write of the connection wait for ever, as it would for a peer that stops within a PDU.
+def _prepare_connection(event: Event) -> None:
+    """Let no read or write of the connection wait for ever, and no small PDU for the acknowledgement of the one before.
 
     pynetdicom waits for the rest of a PDU, and for a peer that reads nothing, without an end, and its timers with it.
     """
     connection = event.assoc.dul.socket
     if connection is not None and connection.socket is not None:
         connection.socket.settimeout(_TIMEOUT_SECONDS)
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _acknowledge_at_once(event: Event) -> None:
+    """Have the first segment of the answer acknowledged when it comes.
+
+    A peer built on DCMTK, as Orthanc is, writes a PDU in two parts and holds the second back until the first is
+    acknowledged: 40 ms, unless the kernel is told after each request that an answer is waited for.
+    """
+    connection = event.assoc.dul.socket
+    if connection is not None and connection.socket is not None:
+        with suppress(OSError):
+            connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+_HANDLERS: Sequence[EventHandlerType] = (
+    (evt.EVT_CONN_OPEN, _prepare_connection),
+    (evt.EVT_DATA_SENT, _acknowledge_at_once),
+)
 
 
 def calling_entity(ae_title: str) -> AE:

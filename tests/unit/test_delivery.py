@@ -1,6 +1,7 @@
 """What a destination gets of a revision: real associations with a peer that takes only some of it."""
 
 import logging
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from pneumo_monai.errors import DeliveryError
 from pneumo_monai.forms import Form
 from pneumo_monai.records import Records
 from pneumo_monai.report.encode import encode
+from pneumo_monai.sender import open_association
 from pneumo_monai.settings import Destination
 from pneumo_monai.spool import Spool
 from pneumo_monai.tables import connect
@@ -118,6 +120,16 @@ def test_a_form_that_has_nothing_to_say_is_passed_over(desk: Desk) -> None:
     with storage_scp(*CLASSES.values()) as peer:
         assert desk.send(peer)
     assert desk.slots[0].detail == "sr-comprehensive sent: sr-comprehensive-3d has nothing to say"
+
+
+def test_no_part_of_a_request_waits_for_the_acknowledgement_of_another(tmp_path: Path) -> None:
+    report = tmp_path / "report.dcm"
+    report.write_bytes(encode(report_on(make_film())))
+    with storage_scp(COMPREHENSIVE_3D_SR) as peer:
+        to = {"host": "127.0.0.1", "port": peer.port, "called_ae_title": "PEER", "calling_ae_title": "PNEUMO"}
+        with open_association([report], **to) as association:
+            connection = association._association.dul.socket.socket
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_slot_of_which_nothing_is_accepted_waits_and_the_others_go_once(desk: Desk) -> None:
