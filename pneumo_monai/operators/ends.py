@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -162,4 +163,5 @@ class FutureSink(Operator):
         del op_output, context
         study: Study = op_input.receive("study")
         if study.answer is not None:
-            study.answer.set_result(study)
+            # Without its future: one that holds itself, and a study's pictures, waits for the garbage collector.
+            study.answer.set_result(replace(study, answer=None))

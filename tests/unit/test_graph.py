@@ -1,5 +1,7 @@
 """The resident graph, for real: it reads, survives what fails inside it, and ends when it is told to."""
 
+import gc
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,7 +23,7 @@ from pneumo_monai.settings import IntendedUse
 from pneumo_monai.study import Film, NewReport, PreviousReport, Study
 from tests.bundles import add_gate, write_random_bundle
 from tests.films import make_film
-from tests.peers import write
+from tests.peers import wait_until, write
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,16 @@ def test_several_threads_get_their_own_study_back(graph: ResidentGraph, tmp_path
         answers = list(pool.map(graph.read, studies))
     assert [a.study_instance_uid for a in answers] == [s.study_instance_uid for s in studies]
     assert all(answer.report is not None for answer in answers)
+
+
+def test_a_study_is_gone_with_whoever_asked_for_it(graph: ResidentGraph, tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        study = weakref.ref(graph.read(study_of(tmp_path, {})))
+        # Its pictures take megabytes: they must not wait for the garbage collector.
+        wait_until("the study is gone", lambda: study() is None, 5)
+    finally:
+        gc.enable()
 
 
 def test_the_film_gives_the_network_the_same_tensor_as_preprocessing_it_by_hand(
