@@ -9,6 +9,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pneumo_monai.before_holoscan import import_to_read
 from pneumo_monai.bundle import PACKAGED, Bundle
 from pneumo_monai.errors import ConfigurationError, Reason
 from pneumo_monai.folder import find_studies
@@ -70,6 +71,7 @@ def run_folder(
     intended_use, report = load_intended_use(), load_report()
     bundle = Bundle(model or PACKAGED)
 
+    import_to_read()
     from pneumo_monai.decoding_process import DecodingProcess
     from pneumo_monai.engine import Engine, choose_device
     from pneumo_monai.graph import FolderApplication

@@ -14,6 +14,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from pneumo_monai.before_holoscan import import_to_read
 from pneumo_monai.quarantine import Death, read_apart
 from pneumo_monai.settings import Settings
 from pneumo_monai.study import Film, Study
@@ -107,6 +108,8 @@ def _main(pipe: Connection, settings: Settings, study: Study) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
     from pneumo_monai import logs
+
+    import_to_read()
     from pneumo_monai.bundle import PACKAGED, Bundle
     from pneumo_monai.decoding_process import DecodingProcess
     from pneumo_monai.engine import Engine, choose_device

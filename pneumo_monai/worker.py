@@ -5,6 +5,7 @@ import signal
 import threading
 
 from pneumo_monai.audit import Audit
+from pneumo_monai.before_holoscan import import_to_read
 from pneumo_monai.bundle import PACKAGED, Bundle
 from pneumo_monai.errors import Broken
 from pneumo_monai.notify import notify_ready
@@ -43,6 +44,7 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
             client_context(destination.tls, f"destinations[{number}].tls")
     bundle = Bundle(settings.model.path or PACKAGED)
 
+    import_to_read()
     from pneumo_monai.decoding_process import DecodingProcess
     from pneumo_monai.delivery import Delivery
     from pneumo_monai.desk import Desk

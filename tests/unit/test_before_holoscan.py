@@ -48,6 +48,21 @@ def test_without_the_wheel_the_linker_searches_by_itself(folders: list[str] | No
     before_holoscan.load_cuda_runtime()
 
 
+def test_who_reads_imports_no_library_of_training_and_computes_on_one_thread():
+    program = (
+        "import sys, tensorboard\n"
+        "from pneumo_monai.before_holoscan import import_to_read\n"
+        "import_to_read()\n"
+        "print(*sorted({'jsonschema', 'matplotlib', 'monai', 'tensorboard', 'torchvision'} & sys.modules.keys()))\n"
+        "import torchvision, matplotlib, threading, torch\n"
+        "threading.Thread(target=lambda: print(torch.get_num_threads())).start()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    # What somebody imported before is not taken away.
+    assert done.stdout.split() == ["monai", "tensorboard", "1"]
+
+
 def test_libraries_write_nothing_to_home_and_no_telemetry_runs(tmp_path: Path):
     program = "import pneumo_monai, os, onnxruntime; print(len(os.listdir('/proc/self/task'))); import cupy"
     done = run(program, f"export HOME={tmp_path} OMP_NUM_THREADS=1; unset CUPY_CACHE_DIR ORT_DISABLE_TELEMETRY")
