@@ -21,6 +21,9 @@ COMMITMENTS_AT_ONCE = 4
 class Custody(Protocol):
     """What the workflow makes durable. Each call may be repeated after a crash and must then change nothing more."""
 
+    def is_asked(self, destination: str) -> bool:
+        """Tell whether a destination is asked to commit to what it got."""
+
     def next_turn(self, study_instance_uid: str, revision: int, destination: str) -> int | None:
         """Return the turn that is due once a delivery has ended; None: nothing need be asked."""
 
@@ -48,6 +51,8 @@ def define_commitment(work: Custody) -> tuple[Ended, Resume]:
         return work.next_turn(study, revision, destination)
 
     def ended(errand: Errand) -> None:
+        if not work.is_asked(errand.destination):
+            return
         turn = next_turn(*errand)
         if turn is not None:
             ask(errand, _unspent(errand, turn), None)

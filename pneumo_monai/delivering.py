@@ -5,8 +5,11 @@ workflow, where it would hold the place of another report, and there is one way 
 """
 
 import logging
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import ParamSpec, Protocol
 
@@ -21,7 +24,14 @@ from pneumo_monai.logs import own_text_alone
 from pneumo_monai.priority import Priority
 from pneumo_monai.records import Records
 from pneumo_monai.sections import Delivery
-from pneumo_monai.workflows import OVER, POLLING_SECONDS, STEP_ATTEMPTS, VERSION, attempt_id, delivery_queue
+from pneumo_monai.workflows import (
+    DELIVERY_POLLING_SECONDS,
+    OVER,
+    STEP_ATTEMPTS,
+    VERSION,
+    attempt_id,
+    delivery_queue,
+)
 
 __all__ = [
     "DELIVERIES_AT_ONCE",
@@ -41,6 +51,11 @@ _log = logging.getLogger(__name__)
 
 DELIVERIES_AT_ONCE = 16
 """Deliveries to one destination at once: some of them may wait for a peer that does not answer."""
+
+_BEGUN_AT_ONCE = 8
+"""How many of them may be under way for another to be begun without its queue: a report need not wait until somebody
+looks there, and each look costs. Where more are, the destination is slow, and the queue has the other places and orders
+who is next."""
 
 _IDS_AT_ONCE = 1000
 
@@ -95,9 +110,12 @@ def define_delivery(work: Carrier, attempts: Attempts, patience: Delivery, ended
         with own_words():
             return _attempt(work, attempts, patience, Errand(study, revision, destination), number)
 
+    under_way = _UnderWay()
+
     @workflow("deliver_report")
     def deliver_report(study: str, revision: int, destination: str, number: int, priority: str) -> None:
-        after = attempt(study, revision, destination, number)
+        with under_way.one(destination):
+            after = attempt(study, revision, destination, number)
         if after is not None:
             ask(Errand(study, revision, destination), Priority(priority), number + 1, after)
         else:
@@ -105,10 +123,37 @@ def define_delivery(work: Carrier, attempts: Attempts, patience: Delivery, ended
 
     def ask(errand: Errand, priority: Priority, number: int = 1, after: float | None = None) -> None:
         options = SetEnqueueOptions(delay_seconds=after, priority=priority.rank)
-        with SetWorkflowID(attempt_id(errand, number)), options:
-            DBOS.enqueue_workflow(delivery_queue(errand.destination), deliver_report, *errand, number, str(priority))
+        with SetWorkflowID(attempt_id(errand, number)):
+            if after is None and under_way.count(errand.destination) < _BEGUN_AT_ONCE:
+                DBOS.start_workflow(deliver_report, *errand, number, str(priority))
+                return
+            queue = delivery_queue(errand.destination)
+            with options:
+                DBOS.enqueue_workflow(queue, deliver_report, *errand, number, str(priority))
 
     return ask
+
+
+class _UnderWay:
+    """How many deliveries to each destination are under way in this process."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def count(self, destination: str) -> int:
+        with self._lock:
+            return self._counts[destination]
+
+    @contextmanager
+    def one(self, destination: str) -> Iterator[None]:
+        with self._lock:
+            self._counts[destination] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._counts[destination] -= 1
 
 
 def _attempt(work: Carrier, attempts: Attempts, patience: Delivery, errand: Errand, number: int) -> float | None:
@@ -149,8 +194,8 @@ def register_delivery_queues(destinations: Iterable[str]) -> None:
     for destination in destinations:
         DBOS.register_queue(
             delivery_queue(destination),
-            worker_concurrency=DELIVERIES_AT_ONCE,
-            polling_interval_sec=POLLING_SECONDS,
+            worker_concurrency=DELIVERIES_AT_ONCE - _BEGUN_AT_ONCE,
+            polling_interval_sec=DELIVERY_POLLING_SECONDS,
             on_conflict="always_update",
         )
 

@@ -246,9 +246,10 @@ class Desk:
 
     def owed(self) -> list[tuple[Errand, int]]:
         """Return the commitments that may be asked for, and the next turn of each."""
-        return [(errand, turn) for errand, turn in self._safekeeping.owed() if self._is_asked(errand.destination)]
+        return [(errand, turn) for errand, turn in self._safekeeping.owed() if self.is_asked(errand.destination)]
 
-    def _is_asked(self, destination: str) -> bool:
+    def is_asked(self, destination: str) -> bool:
+        """Tell whether a destination is asked to commit to what it got."""
         peer = self._peers.get(destination)
         return peer is not None and peer.storage_commitment is not None
 

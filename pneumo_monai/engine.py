@@ -42,10 +42,10 @@ def calibrated(logit: float, calibration: Calibration) -> float:
 class Runtime(Protocol):
     """The two networks of a bundle, ready to run. Several threads may call it at once."""
 
-    def read(self, image: Tensor) -> tuple[float, NDArray[np.float32]]:
-        """Run the classifier on one film, (1, S, S) float32: its logit and activation map (S/32, S/32), float32."""
+    def read(self, images: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the classifier on films (B, 1, S, S) float32: logits (B,) and activation maps (B, S/32, S/32)."""
 
-    def segment(self, image: Tensor) -> Tensor:
+    def segment(self, images: Tensor) -> Tensor:
         """Run the segmentation on films (B, 1, H, W) float32: the logit of each pixel, the same shape, on the CPU."""
 
 
@@ -89,7 +89,8 @@ class Engine:
         tuple of float and numpy.ndarray
             The logit and its class activation map (H/32, W/32), float32.
         """
-        return self._runtime.read(image)
+        logit_b, activation_bhw = self._runtime.read(image[None])
+        return float(logit_b[0]), activation_bhw[0]
 
     def find_lungs(self, film: NDArray[np.float32]) -> LungFields:
         """Segment the lung fields of one film, (H, W) float32 in [0, 1].

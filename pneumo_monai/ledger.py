@@ -46,9 +46,11 @@ from pneumo_monai.spool import Identity
 from pneumo_monai.tables import connect
 from pneumo_monai.workflows import (
     APPLICATION,
+    PATIENT_POLLING_SECONDS,
     POLLING_SECONDS,
     STEP_ATTEMPTS,
     VERSION,
+    partition,
     study_queue,
     turn_id,
     workflow_id,
@@ -61,8 +63,8 @@ _log = logging.getLogger(__name__)
 _STUDIES_AT_ONCE = {Priority.STAT: 4, Priority.ROUTINE: 4, Priority.LOW: 1}
 """Studies one worker has in its graph: enough that decoding one overlaps with reading another.
 
-Each priority has places of its own. In a queue with a partition for each study, which lets its revisions be made one
-after the other, DBOS draws the next studies by lot: a priority there orders the work on one study alone."""
+Each priority has places of its own. Of the shares of a queue DBOS draws the next by lot: a priority in a queue of all
+would order each share alone."""
 
 _CLOCK_SECONDS = 30.0
 """How often it is looked whether the clock was set back."""
@@ -128,8 +130,7 @@ class Inbox:
                 "workflow_name": workflow,
                 "queue_name": study_queue(self.records.priority(study_instance_uid)),
                 "workflow_id": workflow_id(workflow, study_instance_uid, which),
-                # One partition a study: its revisions are made one after the other.
-                "queue_partition_key": study_instance_uid,
+                "queue_partition_key": partition(study_instance_uid),
                 "app_version": VERSION,
                 "serialization_type": WorkflowSerializationFormat.PORTABLE,
             },
@@ -293,7 +294,7 @@ def run_workflows(
             study_queue(priority),
             partition_concurrency=1,
             worker_concurrency=at_once,
-            polling_interval_sec=POLLING_SECONDS,
+            polling_interval_sec=PATIENT_POLLING_SECONDS if priority is Priority.LOW else POLLING_SECONDS,
             on_conflict="always_update",
         )
     waiting = work.waiting()

@@ -39,14 +39,14 @@ class TorchRuntime:
         self._classifier = _Resident(lambda: load_network(ResNet18(), weights), device)
         self._lungs = None if lung_weights is None else _Resident(lambda: load_network(LungNet(), lung_weights), device)
 
-    def read(self, image: Tensor) -> tuple[float, NDArray[np.float32]]:
+    def read(self, images: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """See `Runtime.read`."""
-        return self._classifier.use(lambda network: _forward(network, image))
+        return self._classifier.use(lambda network: _forward(network, images))
 
-    def segment(self, image: Tensor) -> Tensor:
+    def segment(self, images: Tensor) -> Tensor:
         """See `Runtime.segment`."""
         assert self._lungs is not None  # noqa: S101 - whoever segments has looked
-        return self._lungs.use(lambda network: _segment(network, image))
+        return self._lungs.use(lambda network: _segment(network, images))
 
 
 class _Resident(Generic[Network]):
@@ -71,13 +71,13 @@ class _Resident(Generic[Network]):
             return call(self._fallback)
 
 
-def _forward(network: ResNet18, image: Tensor) -> tuple[float, NDArray[np.float32]]:
-    logit_b, activation_bhw = network.read(image[None].to(_device(network)))
-    return float(logit_b[0]), activation_bhw[0].cpu().numpy()
+def _forward(network: ResNet18, images: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    logit_b, activation_bhw = network.read(images.to(_device(network)))
+    return logit_b.cpu().numpy(), activation_bhw.cpu().numpy()
 
 
-def _segment(network: LungNet, image: Tensor) -> Tensor:
-    logit_bchw: Tensor = network(image.to(_device(network)))
+def _segment(network: LungNet, images: Tensor) -> Tensor:
+    logit_bchw: Tensor = network(images.to(_device(network)))
     return logit_bchw.cpu()
 
 

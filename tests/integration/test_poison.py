@@ -113,6 +113,10 @@ class Shipping:
         """Nobody here is asked to commit to what it got."""
         return []
 
+    def is_asked(self, destination: str) -> bool:
+        """See `owed`."""
+        return False
+
     def next_turn(self, study: str, revision: int, destination: str) -> int | None:
         """See `owed`."""
 

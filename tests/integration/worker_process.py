@@ -128,6 +128,9 @@ class RecordingWork:
             self.records.settle(slot, DeliveryState.DELIVERED)
         return True
 
+    def is_asked(self, destination: str) -> bool:
+        return True
+
     def next_turn(self, study: str, revision: int, destination: str) -> int | None:
         self.note(f"ended {study} {revision} {destination}")
         return 0 if destination == "good" else None

@@ -44,7 +44,7 @@ def test_what_was_given_up_waits_again_and_an_attempt_is_asked_for_once(book: Bo
         lines = ask_for_another_attempt(settings)
         assert lines == [f"{study}: revision 1 for pacs {what}", "1 are tried as soon as a worker runs"]
         assert book.records.not_delivered() == {Errand(study, 1, "pacs"): PENDING}
-        assert asked(book) == [("deliver-3-pacs", "ENQUEUED")]
+        assert asked(book) == [("deliver-4-pacs", "ENQUEUED")]
 
 
 def test_a_destination_or_a_study_narrows_it(book: Book, settings: Settings) -> None:
