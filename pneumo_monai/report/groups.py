@@ -1,6 +1,7 @@
 """The measurement group of one film: what was found on it, or why nothing is said of it (PS3.16 TID 1410, 1501)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from highdicom.sr import (
@@ -26,7 +27,7 @@ from pneumo_monai.report import codes
 from pneumo_monai.report.result import Result
 from pneumo_monai.report.wording import in_ascii, name_in_ascii, shown_percentage, shown_threshold
 
-__all__ = ["Group", "finding_group", "text_item", "unread_group"]
+__all__ = ["Group", "Tracked", "finding_group", "text_item", "tracked", "unread_group"]
 
 Group = PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations
 
@@ -113,9 +114,20 @@ def _region(film: Dataset, outline: NDArray[np.float64]) -> ImageRegion:
     )
 
 
+class Tracked(NamedTuple):
+    """Tracking Unique Identifier and Tracking Identifier of a finding (TID 4108)."""
+
+    uid: str
+    identifier: str
+
+
+def tracked(result: Result, uid: str) -> Tracked:
+    """Name the finding on a film by its SOP Instance UID, found or not: the same in every revision and form."""
+    return Tracked(uid=result.tracking_uid(uid, codes.PNEUMONIA.value), identifier=f"{codes.TRACKED}{uid}")
+
+
 def _tracking(result: Result, uid: str) -> TrackingIdentifier:
-    """Name the finding on a film, found or not: the same in every revision and form."""
-    return TrackingIdentifier(uid=result.tracking_uid(uid, codes.PNEUMONIA.value), identifier=f"{codes.TRACKED}{uid}")
+    return TrackingIdentifier(**tracked(result, uid)._asdict())
 
 
 def _algorithm(result: Result) -> AlgorithmIdentification:

@@ -11,8 +11,9 @@ from pneumo_monai.equipment import MANUFACTURER
 from pneumo_monai.findings import StudyFindings
 from pneumo_monai.forms import Form
 from pneumo_monai.report import codes
-from pneumo_monai.report.content import measurement_report
 from pneumo_monai.report.inheritance import REQUIRED
+from pneumo_monai.report.known_tree import KnownTrees
+from pneumo_monai.report.pattern import CONTENT_SEQUENCE
 from pneumo_monai.report.provenance import SERIES_NUMBERS, stamp
 from pneumo_monai.report.requests import referenced_requests
 from pneumo_monai.report.result import Result
@@ -24,6 +25,8 @@ SRClass = type[EnhancedSR | ComprehensiveSR | Comprehensive3DSR]
 _CLASSES: Mapping[Form, SRClass] = MappingProxyType(
     {Form.SR_COMPREHENSIVE_3D: Comprehensive3DSR, Form.SR_COMPREHENSIVE: ComprehensiveSR}
 )
+
+_trees = KnownTrees()
 
 
 def build_structured_report(result: Result, form: Form = Form.SR_COMPREHENSIVE_3D) -> Sequence[Dataset]:
@@ -50,8 +53,7 @@ def build_structured_report(result: Result, form: Form = Form.SR_COMPREHENSIVE_3
         A film that was read lacks one of its UIDs, its Rows or its Columns, or belongs to another study.
     """
     films = films_to_refer_to(result)
-    content = measurement_report(result, films)[0]
-    return [make_document(_CLASSES[form], content, result, form, films)]
+    return [make_document(_CLASSES[form], _trees.tree(result, films), result, form, films)]
 
 
 def films_to_refer_to(result: Result) -> dict[str, Dataset]:
@@ -100,9 +102,10 @@ def make_document(kind: SRClass, content: Dataset, result: Result, form: Form, f
         requested_procedures=referenced_requests(result.films[0], result.outcome.study_instance_uid) or None,
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
-    document.ContentSequence = content.ContentSequence
     _forget_stand_in(document)
-    if any(item.CodingSchemeDesignator == codes.PRIVATE_DESIGNATOR for item in _codes(content)):
+    # As it is: what is encoded already need not be decoded.
+    document[CONTENT_SEQUENCE] = content.get_item(CONTENT_SEQUENCE)
+    if _names_private_codes(content):
         document.CodingSchemeIdentificationSequence = [_private_scheme()]
     stamp(document, result, form)
     return document
@@ -112,9 +115,9 @@ def _root_of(content: Dataset) -> Dataset:
     """Return the root of a tree without what it holds: highdicom would copy all of that, twice, which takes longer than
     building it."""
     root = Dataset()
-    for element in content:
-        if element.keyword != "ContentSequence":
-            root.add(element)
+    for tag in content.keys():  # noqa: SIM118 - to iterate is to decode
+        if tag != CONTENT_SEQUENCE:
+            root.add(content[tag])
     root.ContentSequence = ContentSequence()
     return root
 
@@ -136,6 +139,13 @@ def _forget_stand_in(document: Dataset) -> None:
     ]
     if not study.ReferencedSeriesSequence:
         del document.CurrentRequestedProcedureEvidenceSequence
+
+
+def _names_private_codes(content: Dataset) -> bool:
+    held = content.get_item(CONTENT_SEQUENCE)
+    if held.is_raw:
+        return codes.PRIVATE_DESIGNATOR.encode() in held.value
+    return any(item.CodingSchemeDesignator == codes.PRIVATE_DESIGNATOR for item in _codes(content))
 
 
 def _codes(item: Dataset) -> list[Dataset]:
