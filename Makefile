@@ -8,13 +8,14 @@ OUTPUT ?= demo-output
 IMAGE ?= pneumo-monai:0.1.0
 LOCK ?= constraints/map-cpu.txt
 
-.PHONY: install demo test viewer-test check wheel map map-stage map-test lock clean help
+.PHONY: install demo test viewer-test check bench wheel map map-stage map-test lock clean help
 
 help:
 	@echo "make install   make .venv and install everything (runtime, training, tests)"
 	@echo "make demo      run the whole road on drawn phantoms; make demo INPUT=folder for real films"
 	@echo "make test      run the tests"
 	@echo "make viewer-test  look at results in OHIF; VIEWER_SCREENSHOTS=folder keeps what was seen"
+	@echo "make bench     measure service and peer alone on this machine, and write docs/performance.md"
 	@echo "make check     lint, format and type checks; known vulnerabilities of what is locked"
 	@echo "make wheel     build the wheel into dist/"
 	@echo "make map       build the container image IMAGE with docker, podman or buildah; make map-test runs it"
@@ -47,6 +48,9 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m app_package.vulnerabilities constraints/map-cpu.txt constraints/map-gpu.txt
+
+bench: install
+	$(BIN)/python -m benchmarks.performance
 
 wheel: install
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.rig import Rig, machine, radiograph, rig, write_films
 
-__all__ = ["end_to_end", "latency", "throughput"]
+__all__ = ["end_to_end", "latency", "measure", "throughput"]
 
 _ASSOCIATIONS = 4
 """Modalities that send at once: one of them alone waits for each answer."""
@@ -44,10 +44,16 @@ def measure(running: Rig, folder: Path, films: int, paced: int, film: Path | Non
     _flood(running, write_films(sent, folder / "warm-up", _WARM_UP, "warm-up"))
     told: dict[str, Any] = {"flood": throughput(running, write_films(sent, folder / "flood", films, "flood"))}
     rate = told["flood"]["films_a_second"]
+    told["latency"] = {}
     for share in (0.1, 0.5, 0.9) if paced else ():
         files = write_films(sent, folder / f"paced-{share}", paced, f"paced-{share}")
-        told[f"latency at {share:.0%}"] = latency(running, files, rate * share)
-    return {**told, "memory_mib": {name: round(size / 2**20) for name, size in running.memory().items()}, **machine()}
+        told["latency"][f"{share:.0%}"] = latency(running, files, rate * share)
+    return {
+        **told,
+        "memory_mib": {name: round(size / 2**20) for name, size in running.memory().items()},
+        "seconds_until_ready": dict(running.seconds_until_ready),
+        **machine(),
+    }
 
 
 def throughput(running: Rig, files: Sequence[Path]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from pneumo_monai.report.documents import BUILDERS, build_documents
 from pneumo_monai.report.result import Result
 from pneumo_monai.study import Film, Study
 
+__all__ = ["measure_forms"]
+
 
 def measure(
     data: Annotated[Path | None, typer.Option(help="Folder of films; the first that can be read. [phantoms]")] = None,
@@ -31,21 +33,26 @@ def measure(
     out: Annotated[Path | None, typer.Option(help="JSON file for what was measured.")] = None,
 ) -> None:
     """Read one film, then build what is said of it in every form, as present and as absent."""
-    with tempfile.TemporaryDirectory() as folder:
-        if data is None:
-            write_phantoms(Path(folder))
-        results = _results(data or Path(folder))
-    rows = [
-        {"form": form, "finding": name, **_measured(result, form, repeats)}
-        for form in BUILDERS
-        for name, result in results.items()
-    ]
+    rows = measure_forms(data, repeats)
     table = Table("form", "finding", "bytes", "ms, median")
     for row in rows:
         table.add_row(row["form"], row["finding"], f"{row['bytes']:,}", f"{row['milliseconds']:.1f}")
     Console().print(table)
     if out is not None:
         out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def measure_forms(data: Path | None, repeats: int) -> list[dict[str, Any]]:
+    """Return bytes and milliseconds of every form, of a finding that is present and of one that is absent."""
+    with tempfile.TemporaryDirectory() as folder:
+        if data is None:
+            write_phantoms(Path(folder))
+        results = _results(data or Path(folder))
+    return [
+        {"form": form, "finding": name, **_measured(result, form, repeats)}
+        for form in BUILDERS
+        for name, result in results.items()
+    ]
 
 
 def _results(folder: Path) -> Mapping[str, Result]:

@@ -68,6 +68,8 @@ class Rig:
 
     service: Service
     pacs: Orthanc
+    seconds_until_ready: Mapping[str, float]
+    """Of the listener and of the warm worker, from the start of the service."""
 
     def send(self, files: Sequence[Path], associations: int = 1) -> list["subprocess.Popen[bytes]"]:
         """Begin to send files with DCMTK over so many associations at once, each a process of its own."""
@@ -134,9 +136,13 @@ def rig(folder: Path) -> Iterator[Rig]:
     pacs.start()
     destination = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": pacs.dicom_port}
     try:
+        began = time.monotonic()
         with running_service(folder / "service", None, [destination]) as service:
-            wait_until("the worker is warm", lambda: service.process_ready("worker-0"), _WARM_SECONDS)
-            yield Rig(service, pacs)
+            ready = {}
+            for name in ("listener", "worker-0"):
+                wait_until(f"{name} is ready", lambda name=name: service.process_ready(name), _WARM_SECONDS)  # type: ignore[misc]
+                ready[name] = round(time.monotonic() - began, 2)
+            yield Rig(service, pacs, ready)
     finally:
         pacs.stop()
 

@@ -1,15 +1,20 @@
-"""What must be in place before Holoscan and ONNX Runtime are imported: stack, CUDA's runtime library, and silence."""
+"""What must be in place before large libraries are imported: stack, CUDA's runtime library, silence; and which are."""
 
 import ctypes
 import os
 import resource
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["import_to_read", "keep_to_ourselves", "load_cuda_runtime", "raise_stack_limit"]
+__all__ = ["import_to_listen", "import_to_read", "keep_to_ourselves", "load_cuda_runtime", "raise_stack_limit"]
 
 _STACK_BYTES = 32 << 20
+_OF_DECODING = ("PIL", "gdcm", "jpeg_ls", "openjpeg", "pylibjpeg", "requests")
+"""What pydicom imports where it is installed, for who decodes, or downloads: a quarter of a second, 28 MB."""
+
 _OF_TRAINING = ("jsonschema", "matplotlib", "tensorboard", "torchvision")
 """What MONAI imports where it is installed, and no runtime installs: three seconds and 220 MB."""
 
@@ -49,23 +54,35 @@ def load_cuda_runtime() -> None:
             return
 
 
+@contextmanager
+def _left_out(names: Iterable[str]) -> Iterator[None]:
+    """Have some libraries seem not to be installed while a context lasts, but those that were imported before."""
+    left_out = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type] # None: importing it raises ImportError
+    try:
+        yield
+    finally:
+        for name in left_out:
+            del sys.modules[name]
+
+
+def import_to_listen() -> None:
+    """Import pydicom for a process that decodes no pixels, without decoders."""
+    with _left_out(_OF_DECODING):
+        import pydicom  # noqa: F401
+
+
 def import_to_read() -> None:
     """Import MONAI and torch for a process that reads films: without the libraries of training, and on one thread.
 
-    MONAI imports all of itself at once, and with it every optional library that it finds. What was imported before
-    stays; what is imported later is found again, by everyone but MONAI.
+    MONAI imports all of itself at once, and with it every optional library that it finds.
 
     What torch computes for a film outside of the network takes microseconds. On several threads each of these
     operations waits for all of them, and on a busy machine for one that has no core: that takes longer than reading the
     film.
     """
-    left_out = [name for name in _OF_TRAINING if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type] # None: importing it raises ImportError
-    try:
+    with _left_out(_OF_TRAINING):
         import monai  # noqa: F401
-    finally:
-        for name in left_out:
-            del sys.modules[name]
     import torch
 
     torch.set_num_threads(1)

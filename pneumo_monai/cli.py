@@ -77,6 +77,9 @@ def serve(config: Config) -> None:
 @app.command()
 def listener(config: Config) -> None:
     """Run the listener alone: accept, write, enter in the ledger. `serve` starts this for you."""
+    from pneumo_monai.before_holoscan import import_to_listen
+
+    import_to_listen()
     from pneumo_monai import logs
     from pneumo_monai.audit import Audit
     from pneumo_monai.ledger import Inbox, prepare

@@ -7,6 +7,7 @@ from pathlib import Path
 from pneumo_monai.delivery import Delivery
 from pneumo_monai.entries import (
     INTERNAL,
+    DeliveryRecord,
     DeliveryState,
     DocumentRecord,
     Errand,
@@ -106,7 +107,8 @@ class Desk:
         if gone := [film for film in received if _is_read(film, again=again) and self._is_gone(film)]:
             self._answer_without(received, gone, again=again)
             return self._current(study_instance_uid)
-        previous = self._previous(study_instance_uid)
+        current = self._records.latest_report(study_instance_uid)
+        previous = self._previous(current)
         films = [_film(film, self._spool, again=again) for film in received]
         study = Study(
             study_instance_uid=study_instance_uid,
@@ -132,7 +134,7 @@ class Desk:
                 self._spool,
                 self._peers.values(),
                 senders={film.sop_instance_uid: film.calling_ae_title for film in received if _is_known(film)},
-                holders=self._holders(study_instance_uid),
+                holders=self._holders(current),
             )
         self._records.answer(answers, revision)
         if study.report is not None:
@@ -140,7 +142,7 @@ class Desk:
         if suspects:
             # The guilty stay suspects: whoever has them read again has them read apart.
             self._suspects.clear(suspects - guilty)
-        return self._current(study_instance_uid)
+        return self._current(study_instance_uid) if revision is None else _waiting(revision.report, revision.deliveries)
 
     def _is_gone(self, film: FilmRecord) -> bool:
         return film.state is not FilmState.IN_PROGRESS and not self._spool.path(film.path).exists()
@@ -184,7 +186,7 @@ class Desk:
         documents = self._records.documents([study])
         known_at = documents_at(reports, documents, self._records.deliveries([study]))
         films = self._records.films(study)
-        previous = self._previous(study)
+        previous = self._previous(current)
         assert previous is not None  # noqa: S101 - `current` is it
         withdrawal = withdraw(
             current,
@@ -260,34 +262,24 @@ class Desk:
     def _current(self, study_instance_uid: str) -> tuple[int, list[str]] | None:
         """Return the current revision and the destinations that it waits for, if any."""
         current = self._records.latest_report(study_instance_uid)
-        if current is None:
-            return None
-        waiting = dict.fromkeys(
-            slot.destination
-            for slot in self._records.deliveries([study_instance_uid])
-            if slot.revision == current.revision and slot.state is DeliveryState.PENDING
-        )
-        return (current.revision, list(waiting)) if waiting else None
+        return None if current is None else _waiting(current, self._records.deliveries([study_instance_uid]))
 
-    def _holders(self, study_instance_uid: str) -> set[str]:
+    def _holders(self, current: ReportRecord | None) -> set[str]:
         """Return the destinations that got the current revision, or still will: not those it was withdrawn from."""
-        current = self._records.latest_report(study_instance_uid)
+        if current is None or current.outcome is OutcomeKind.RETRACTION:
+            return set()
         return {
             slot.destination
-            for slot in self._records.deliveries([study_instance_uid])
-            if current is not None
-            and slot.revision == current.revision
-            and current.outcome is not OutcomeKind.RETRACTION
-            and slot.state is not DeliveryState.WITHDRAWN
+            for slot in self._records.deliveries([current.study_instance_uid])
+            if slot.revision == current.revision and slot.state is not DeliveryState.WITHDRAWN
         }
 
-    def _previous(self, study_instance_uid: str) -> PreviousReport | None:
-        current = self._records.latest_report(study_instance_uid)
+    def _previous(self, current: ReportRecord | None) -> PreviousReport | None:
         if current is None:
             return None
         documents = [
             document
-            for document in self._records.documents([study_instance_uid])
+            for document in self._records.documents([current.study_instance_uid])
             if document.revision == current.revision and document.destination is None
         ]
         return PreviousReport(
@@ -296,6 +288,16 @@ class Desk:
 
     def _paths(self, documents: Iterable[DocumentRecord]) -> list[tuple[Form, Path]]:
         return [(document.form, self._spool.header_path(document.path)) for document in documents]
+
+
+def _waiting(report: ReportRecord, deliveries: Iterable[DeliveryRecord]) -> tuple[int, list[str]] | None:
+    """Return a revision and the destinations that it waits for, if any."""
+    waiting = dict.fromkeys(
+        slot.destination
+        for slot in deliveries
+        if slot.revision == report.revision and slot.state is DeliveryState.PENDING
+    )
+    return (report.revision, list(waiting)) if waiting else None
 
 
 def _is_read(film: FilmRecord, *, again: bool) -> bool:

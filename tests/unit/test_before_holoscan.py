@@ -63,6 +63,20 @@ def test_who_reads_imports_no_library_of_training_and_computes_on_one_thread():
     assert done.stdout.split() == ["monai", "tensorboard", "1"]
 
 
+def test_who_listens_imports_no_decoder_and_others_find_them_all_the_same():
+    program = (
+        "import sys\n"
+        "from pneumo_monai.before_holoscan import import_to_listen\n"
+        "import_to_listen()\n"
+        "import pneumo_monai.listener, pneumo_monai.ledger\n"
+        "print(*{'PIL', 'gdcm', 'jpeg_ls', 'openjpeg', 'requests', 'pydicom'} & sys.modules.keys())\n"
+        "import PIL, gdcm"
+    )
+    done = run(program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["pydicom"]
+
+
 def test_libraries_write_nothing_to_home_and_no_telemetry_runs(tmp_path: Path):
     program = "import pneumo_monai, os, onnxruntime; print(len(os.listdir('/proc/self/task'))); import cupy"
     done = run(program, f"export HOME={tmp_path} OMP_NUM_THREADS=1; unset CUPY_CACHE_DIR ORT_DISABLE_TELEMETRY")
