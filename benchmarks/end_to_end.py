@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.rig import Rig, machine, radiograph, rig, write_films
 
-__all__ = ["end_to_end", "latency", "measure", "throughput"]
+__all__ = ["end_to_end", "flood", "latency", "measure", "throughput"]
 
 _ASSOCIATIONS = 4
 """Modalities that send at once: one of them alone waits for each answer."""
@@ -41,7 +41,7 @@ def end_to_end(
 def measure(running: Rig, folder: Path, films: int, paced: int, film: Path | None) -> dict[str, Any]:
     """Measure one service: a warm-up, a flood, then a steady stream at three shares of what the flood reached."""
     sent = radiograph(film)
-    _flood(running, write_films(sent, folder / "warm-up", _WARM_UP, "warm-up"))
+    flood(running, write_films(sent, folder / "warm-up", _WARM_UP, "warm-up"))
     told: dict[str, Any] = {"flood": throughput(running, write_films(sent, folder / "flood", films, "flood"))}
     rate = told["flood"]["films_a_second"]
     told["latency"] = {}
@@ -60,7 +60,7 @@ def throughput(running: Rig, files: Sequence[Path]) -> dict[str, Any]:
     """Send films as fast as they are taken; the rate is that of the middle eight tenths of the results."""
     before = running.processor_seconds()
     began = time.time()
-    moments = _flood(running, files)
+    moments = flood(running, files)
     used = {name: seconds - before.get(name, 0.0) for name, seconds in running.processor_seconds().items()}
     skipped = len(moments) // 10
     middle = moments[skipped : len(moments) - skipped]
@@ -87,7 +87,8 @@ def latency(running: Rig, files: Sequence[Path], rate: float) -> dict[str, float
     return {"films_a_second": round(rate, 2), **_spread([delivered[study] - moment for study, moment in began.items()])}
 
 
-def _flood(running: Rig, files: Sequence[Path]) -> list[float]:
+def flood(running: Rig, files: Sequence[Path]) -> list[float]:
+    """Send films as fast as they are taken, and return when the PACS stored each result; epoch seconds, in order."""
     known = len(running.delivered())
     senders = running.send(files, _ASSOCIATIONS)
     for sender in senders:

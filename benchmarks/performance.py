@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import end_to_end
+from benchmarks.flame import draw_flames
 from benchmarks.peer import measure_peer
 from benchmarks.performance_page import write_page
 from benchmarks.rig import machine, radiograph, rig
@@ -51,6 +52,8 @@ def performance(
     told["medians"] = medians(turns)
     told["ratios"] = ratios(told["medians"], told["limit"])
     told["seconds"] = round(time.monotonic() - began)
+    console.print("flame graph of the worker")
+    draw_flames(docs / "images" / "flame.svg", film)
     (docs / "performance.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     write_page(docs)
     console.print_json(json.dumps(told["ratios"]))

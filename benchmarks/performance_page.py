@@ -106,10 +106,11 @@ def _inference(told: _Told) -> str:
     table = told["stages"]["inference"]
     batches = list(next(iter(table.values())))
     rows = [[engine, *(row[batch] for batch in batches)] for engine, row in table.items()]
-    rate = told["limit"]["films_a_second"]
+    limit = told["limit"]
     return (
         _table(["classifier, ms a film", *batches], rows)
-        + f"\n\nBare forward passes of the service's engine, one after the other: {rate:.1f} films/s."
+        + f"\n\nBare forward passes of the service's engine: {limit['films_a_second_one_lane']:.1f} films/s one after "
+        f"the other, {limit['films_a_second']:.1f} in a lane for each core."
     )
 
 
