@@ -16,7 +16,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from pneumo_monai.settings import load_settings
-from pneumo_monai.tables import FILMS, connect
+from pneumo_monai.tables import FILMS, connect, look_at
 from tests.peers import free_port
 
 __all__ = ["AE_TITLE", "Listening", "listening"]
@@ -75,6 +75,15 @@ class Listening:
         status = association.send_c_echo()
         association.release()
         return time.monotonic() - begun if status and status.Status == 0 else float("inf")
+
+    def films(self) -> int:
+        """Return how many films the ledger has."""
+        engine = look_at(load_settings(self.config).ledger_url)
+        try:
+            with engine.connect() as connection:
+                return connection.scalars(sa.select(sa.func.count()).select_from(FILMS)).one()
+        finally:
+            engine.dispose()
 
     def kept(self) -> tuple[int, int]:
         """Return how many films the ledger has, and of how many the file is there."""

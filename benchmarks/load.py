@@ -1,48 +1,30 @@
 """``python -m benchmarks.load``: many associations, films and slow peers at one listener, and what it holds."""
 
-import copy
 import json
 import os
 import platform
-import statistics
-import threading
+import re
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
-from pynetdicom import AE
 from rich.console import Console
 
 from benchmarks.fuzz_streams import record_streams
 from benchmarks.listening import AE_TITLE, Listening, listening
 from benchmarks.slow_peers import SlowPeers
 from tests.films import make_film
+from tests.peers import need
 
 __all__ = ["load"]
 
 _FILMS_OF_A_STUDY = 4
 _QUIET_SECONDS = 5.0
-
-
-@dataclass
-class _Sent:
-    """What the senders did."""
-
-    statuses: Counter[str] = field(default_factory=Counter)
-    seconds: list[float] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, status: str, seconds: float) -> None:
-        with self.lock:
-            self.statuses[status] += 1
-            self.seconds.append(seconds)
 
 
 def load(
@@ -66,9 +48,9 @@ def load(
         held = [{"films": 0, **listener.held()}]
         with SlowPeers(listener.port, slow, pdus) as peers:
             _wait_for(peers, slow)
-            began, sent = time.monotonic(), _Sent()
-            senders = _start(listener.port, film, films, associations, sent)
-            held += _watch(listener, senders, sent, look_after)
+            began = time.monotonic()
+            senders = _start(listener.port, film, films, associations, folder)
+            held += _watch(listener, senders, look_after)
             seconds = time.monotonic() - began
             told = {"slow_peers": {"connected": peers.connected, "ended_by_the_listener": peers.ended}}
         time.sleep(_QUIET_SECONDS)
@@ -78,8 +60,8 @@ def load(
             "side": side,
             "seconds": round(seconds, 1),
             "films_a_second": round(films / seconds, 1),
-            "statuses": dict(sent.statuses),
-            "store_seconds": _spread(sent.seconds),
+            "answers": dict(_answers(folder)),
+            "a C-STORE and its answer, seconds, mean": round(seconds * associations / films, 2),
             "kept": dict(zip(("films in the ledger", "their files"), listener.kept(), strict=True)),
             "echo_seconds": listener.answers(),
             "held": held,
@@ -101,51 +83,42 @@ def _wait_for(peers: SlowPeers, count: int) -> None:
         time.sleep(0.2)
 
 
-def _start(port: int, film: Dataset, films: int, associations: int, sent: _Sent) -> list[threading.Thread]:
-    shares = [films // associations + (number < films % associations) for number in range(associations)]
-    senders = [threading.Thread(target=_send, args=(port, film, share, sent)) for share in shares]
-    for sender in senders:
-        sender.start()
-    return senders
+def _start(port: int, film: Dataset, films: int, associations: int, folder: Path) -> list["subprocess.Popen[bytes]"]:
+    """Start a storescu of DCMTK for each association, which sends its share, each film under a name of its own."""
+    file = folder / "film.dcm"
+    film.save_as(file, enforce_file_format=True)
+    command = [need("storescu", "dcmtk"), "--verbose", "--no-halt", "--aetitle", "SCANNER", "--call", AE_TITLE]
+    # A new series after so many films, a new study after each series.
+    names = ["--invent-series", str(_FILMS_OF_A_STUDY), "--invent-study", "1"]
+    started = []
+    for number in range(associations):
+        share = films // associations + (number < films % associations)
+        line = [*command, *names, "--repeat", str(share), "127.0.0.1", str(port), str(file)]
+        with (folder / f"sender-{number}.log").open("wb") as log:
+            started.append(subprocess.Popen(line, stdout=log, stderr=log))  # noqa: S603 - our own command line
+    return started
 
 
-def _send(port: int, film: Dataset, count: int, sent: _Sent) -> None:
-    """Send so many films over one association; what fails is counted, and not sent again."""
-    film = copy.deepcopy(film)
-    entity = AE(ae_title="SCANNER")
-    entity.add_requested_context(film.SOPClassUID, film.file_meta.TransferSyntaxUID)
-    association = entity.associate("127.0.0.1", port, ae_title=AE_TITLE)
-    for number in range(count):
-        if number % _FILMS_OF_A_STUDY == 0:
-            film.StudyInstanceUID = generate_uid(prefix=None)
-        film.SOPInstanceUID = film.file_meta.MediaStorageSOPInstanceUID = generate_uid(prefix=None)
-        begun, status = time.monotonic(), "no association"
-        if association.is_established:
-            status = "no answer"
-            with suppress(RuntimeError):
-                answer = association.send_c_store(film)
-                status = f"0x{answer.Status:04X}" if answer else status
-        sent.add(status, time.monotonic() - begun)
-    association.release()
+def _answers(folder: Path) -> Counter[str]:
+    """Count what the senders were answered, and how else they ended."""
+    found: Counter[str] = Counter()
+    for log in folder.glob("sender-*.log"):
+        text = log.read_text(encoding="utf-8", errors="replace")
+        found.update(re.findall(r"Received Store Response \((.+)\)", text))
+        found.update(f"{kind}: {what}" for kind, what in re.findall(r"^([EF]): (.+)$", text, re.MULTILINE))
+    return found
 
 
-def _watch(
-    listener: Listening, senders: Sequence[threading.Thread], sent: _Sent, look_after: int
-) -> list[dict[str, Any]]:
-    """Note what the listener holds each time so many films more are sent, and at the end."""
+def _watch(listener: Listening, senders: Sequence["subprocess.Popen[bytes]"], look_after: int) -> list[dict[str, Any]]:
+    """Note what the listener holds each time so many films more are in its ledger, and at the end."""
     held: list[dict[str, Any]] = []
     due = look_after
-    while any(sender.is_alive() for sender in senders):
-        time.sleep(0.05)
-        if (count := len(sent.seconds)) >= due:
+    while any(sender.poll() is None for sender in senders):
+        time.sleep(1.0)
+        if (count := listener.films()) >= due:
             held.append({"films": count, **listener.held()})
             due += look_after
-    return [*held, {"films": len(sent.seconds), **listener.held()}]
-
-
-def _spread(seconds: Sequence[float]) -> dict[str, float]:
-    cuts = statistics.quantiles(seconds, n=100) if len(seconds) > 1 else list(seconds) * 99
-    return {"p50": round(cuts[49], 3), "p95": round(cuts[94], 3), "worst": round(max(seconds), 3)}
+    return [*held, {"films": listener.films(), **listener.held()}]
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ A listener enters what it received and asks for a study to be reported (`Inbox`)
 """
 
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -89,12 +90,18 @@ class Inbox:
     def __init__(self, engine: sa.Engine) -> None:
         self.records = Records(engine)
         self._client = _client(engine)
+        # SQLite lets one write at a time, and has the others ask again and again: of fifty associations some would ask
+        # for longer than a modality waits.
+        self._turn: AbstractContextManager[object] = (
+            threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        )
 
     def receive(
         self, identity: Identity, path: str, calling_ae_title: str, priority: Priority = Priority.ROUTINE
     ) -> bool:
         """Commit a received object; False when the very same one was there already."""
-        return self.records.receive(identity, path, calling_ae_title, priority)
+        with self._turn:
+            return self.records.receive(identity, path, calling_ae_title, priority)
 
     def close_study(self, study_instance_uid: str) -> None:
         """Ask for a report on what was received of a study so far; where all has its answer, that is a no-op."""
@@ -125,17 +132,19 @@ class Inbox:
         Dispatch(self._client, self.records).hasten(errands)
 
     def _ask(self, workflow: str, study_instance_uid: str, which: str, *arguments: Any) -> None:
-        self._client.enqueue(
-            {
-                "workflow_name": workflow,
-                "queue_name": study_queue(self.records.priority(study_instance_uid)),
-                "workflow_id": workflow_id(workflow, study_instance_uid, which),
-                "queue_partition_key": partition(study_instance_uid),
-                "app_version": VERSION,
-                "serialization_type": WorkflowSerializationFormat.PORTABLE,
-            },
-            *arguments,
-        )
+        queue = study_queue(self.records.priority(study_instance_uid))
+        with self._turn:
+            self._client.enqueue(
+                {
+                    "workflow_name": workflow,
+                    "queue_name": queue,
+                    "workflow_id": workflow_id(workflow, study_instance_uid, which),
+                    "queue_partition_key": partition(study_instance_uid),
+                    "app_version": VERSION,
+                    "serialization_type": WorkflowSerializationFormat.PORTABLE,
+                },
+                *arguments,
+            )
 
     def sweep(self) -> int:
         """Ask for a report on every study that a crash left open, and return how many there were."""
