@@ -18,6 +18,7 @@ from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 from pynetdicom.transport import AssociationSocket
 
 from pneumo_monai.connections import Limits
+from pneumo_monai.waiting import Bell, wait_without_looking
 
 __all__ = ["BoundedSocket", "EnduringStateMachine", "PduStream", "Progress", "close"]
 
@@ -202,6 +203,8 @@ class BoundedSocket(AssociationSocket):
     def __init__(self, association: Association, stream: PduStream, limits: Limits) -> None:
         super().__init__(association, client_socket=stream.connection)
         self._stream = stream
+        self._bell = Bell()
+        wait_without_looking(association, self._bell)
         self._limits = limits
         self._failed = False
         self._pdu_begun: float | None = None
@@ -210,15 +213,19 @@ class BoundedSocket(AssociationSocket):
 
     @property
     def ready(self) -> bool:
-        """Whether a whole PDU, or the end of the connection, can be read without waiting."""
+        """Whether a whole PDU, or the end of the connection, can be read without waiting; waits a moment for it."""
         if self.socket is None or not self._is_connected or self._failed:
             return False
         if self.assoc.dimse.msg_queue.qsize() and self.assoc.is_established:
             # One message is served at a time: what a peer sends ahead waits in its own buffers, not in our memory.
             # Once the association is aborted nothing is served, and the end of the connection must be seen.
             self._pdu_begun = None
+            self._bell.wait(None)
             return False
         progress = self._stream.fill()
+        if progress is Progress.WAITING:
+            self._bell.wait(self._stream.connection)
+            progress = self._stream.fill()
         if progress is Progress.INVALID:
             self._fail(f"it sent a PDU that is none, or has more than {self._stream.limit} bytes")
         elif progress is not Progress.CLOSED:
@@ -267,3 +274,4 @@ class BoundedSocket(AssociationSocket):
 
     def _shutdown_socket(self) -> None:
         close(self._stream.connection)
+        self._bell.close()

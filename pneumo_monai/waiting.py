@@ -1,0 +1,100 @@
+"""How the two threads of an association wait: for what is for them, not for the next millisecond.
+
+pynetdicom's threads look around a thousand times a second each: some hundred associations, most of them silent, take a
+core by that.
+"""
+
+import os
+import queue
+import select
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from pynetdicom.association import Association
+
+__all__ = ["Bell", "wait_without_looking"]
+
+_LONGEST_SECONDS = 0.05
+"""How late a time-out, or the end of the listener, is seen."""
+
+
+class Bell:
+    """Wakes the thread that waits for a connection, for there is something to send."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._descriptor: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def ring(self) -> None:
+        """Wake the thread, or keep it from waiting the next time."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.eventfd_write(self._descriptor, 1)
+
+    def wait(self, connection: socket.socket | None) -> None:
+        """Wait a moment: until the bell rings, or something arrives on the connection, if one is given."""
+        descriptor = self._descriptor
+        if descriptor is None or (connection is not None and connection.fileno() < 0):
+            return
+        # poll, not select: descriptors above 1023 are as good as others.
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        if connection is not None:
+            poller.register(connection, select.POLLIN)
+        rung = any(found == descriptor for found, _ in poller.poll(1000 * _LONGEST_SECONDS))
+        with self._lock:
+            # Under the lock: a number that was closed meanwhile may be another file's.
+            if rung and self._descriptor is not None:
+                os.eventfd_read(self._descriptor)
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+
+class _RingingQueue(queue.Queue[Any]):
+    """A queue that says when something was put into it."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        super().__init__()
+        self._ring = ring
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        super().put(item, block, timeout)
+        self._ring()
+
+
+def wait_without_looking(association: Association, bell: Bell) -> None:
+    """Have an association that has not begun wake its threads when there is something for them.
+
+    Parameters
+    ----------
+    association : pynetdicom.association.Association
+        In the role of the acceptor. The thread that serves messages then waits for one, or for the end of the
+        association.
+    bell : Bell
+        Rings when there is something for the thread of the connection to send.
+    """
+    dul, messages = association.dul, association.dimse.msg_queue
+    get_message = association.dimse.get_msg
+
+    def get(block: bool = False) -> Any:
+        if block:
+            return get_message(block=True)
+        try:
+            return messages.get(timeout=_LONGEST_SECONDS)
+        except queue.Empty:
+            return None, None
+
+    association.dimse.get_msg = get  # type: ignore[method-assign]
+    dul.to_provider_queue = _RingingQueue(bell.ring)
+    # No message: pynetdicom itself says so when an association was aborted.
+    dul.to_user_queue = _RingingQueue(lambda: messages.put((None, None)))
