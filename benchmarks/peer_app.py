@@ -9,6 +9,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pneumo_monai.before_holoscan import OF_TRAINING, left_out
+
+# An application package has no library of training, and need not import it.
+with left_out(OF_TRAINING):
+    import monai  # noqa: F401
+
 import torch
 from monai.deploy.conditions import CountCondition
 from monai.deploy.core import AppContext, Application, Fragment, Operator, OperatorSpec

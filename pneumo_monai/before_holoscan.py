@@ -9,13 +9,22 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["import_to_listen", "import_to_read", "keep_to_ourselves", "load_cuda_runtime", "raise_stack_limit"]
+__all__ = [
+    "OF_DECODING",
+    "OF_TRAINING",
+    "import_to_listen",
+    "import_to_read",
+    "keep_to_ourselves",
+    "left_out",
+    "load_cuda_runtime",
+    "raise_stack_limit",
+]
 
 _STACK_BYTES = 32 << 20
-_OF_DECODING = ("PIL", "gdcm", "jpeg_ls", "openjpeg", "pylibjpeg", "requests")
+OF_DECODING = ("PIL", "gdcm", "jpeg_ls", "openjpeg", "pylibjpeg", "requests")
 """What pydicom imports where it is installed, for who decodes, or downloads: a quarter of a second, 28 MB."""
 
-_OF_TRAINING = ("jsonschema", "matplotlib", "tensorboard", "torchvision")
+OF_TRAINING = ("jsonschema", "matplotlib", "tensorboard", "torchvision")
 """What MONAI imports where it is installed, and no runtime installs: three seconds and 220 MB."""
 
 _CUDA_RUNTIME = Path("cu13", "lib", "libcudart.so.13")
@@ -55,20 +64,20 @@ def load_cuda_runtime() -> None:
 
 
 @contextmanager
-def _left_out(names: Iterable[str]) -> Iterator[None]:
+def left_out(names: Iterable[str]) -> Iterator[None]:
     """Have some libraries seem not to be installed while a context lasts, but those that were imported before."""
-    left_out = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type] # None: importing it raises ImportError
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type] # None: importing it raises ImportError
     try:
         yield
     finally:
-        for name in left_out:
+        for name in hidden:
             del sys.modules[name]
 
 
 def import_to_listen() -> None:
     """Import pydicom for a process that decodes no pixels, without decoders."""
-    with _left_out(_OF_DECODING):
+    with left_out(OF_DECODING):
         import pydicom  # noqa: F401
 
 
@@ -81,7 +90,7 @@ def import_to_read() -> None:
     operations waits for all of them, and on a busy machine for one that has no core: that takes longer than reading the
     film.
     """
-    with _left_out(_OF_TRAINING):
+    with left_out(OF_TRAINING):
         import monai  # noqa: F401
     import torch
 

@@ -54,6 +54,7 @@ class PduStream:
 
     def __init__(self, connection: socket.socket, limit: int) -> None:
         connection.setblocking(False)
+        _set_for_tcp(connection, socket.TCP_NODELAY)
         self.connection = connection
         self.limit = limit
         self._gathered = bytearray()
@@ -74,6 +75,9 @@ class PduStream:
 
     def fill(self) -> Progress:
         """Read what has arrived of this PDU, and no byte of the next."""
+        # DCMTK writes a PDU in two parts, and holds the second back until the first is acknowledged. The kernel forgets
+        # that it is to do that at once.
+        _set_for_tcp(self.connection, socket.TCP_QUICKACK)
         try:
             while self._progress is Progress.WAITING and (missing := self._missing()):
                 arrived = self.connection.recv(min(missing, _CHUNK_BYTES))
@@ -148,6 +152,12 @@ class PduStream:
         self._gathered.clear()
 
 
+def _set_for_tcp(connection: socket.socket, option: int) -> None:
+    # A connection that was closed meanwhile is seen by whoever reads from it.
+    with suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, option, 1)
+
+
 def close(connection: socket.socket) -> None:
     """Close a socket, also where its peer was faster or it is closed already."""
     with suppress(OSError):
@@ -220,17 +230,24 @@ class BoundedSocket(AssociationSocket):
             # One message is served at a time: what a peer sends ahead waits in its own buffers, not in our memory.
             # Once the association is aborted nothing is served, and the end of the connection must be seen.
             self._pdu_begun = None
-            self._bell.wait(None)
+            self._wait(None)
             return False
         progress = self._stream.fill()
-        if progress is Progress.WAITING:
-            self._bell.wait(self._stream.connection)
+        if progress is Progress.WAITING and self._wait(self._stream.connection):
             progress = self._stream.fill()
         if progress is Progress.INVALID:
             self._fail(f"it sent a PDU that is none, or has more than {self._stream.limit} bytes")
         elif progress is not Progress.CLOSED:
             self._hold_to_limits(is_whole=progress is Progress.WHOLE)
         return not self._failed and progress in (Progress.WHOLE, Progress.CLOSED)
+
+    def _wait(self, connection: socket.socket | None) -> bool:
+        """Wait a moment, unless there is something to do already; tell whether it was waited."""
+        # Whoever asks takes an event each time.
+        if self.event_queue.qsize():
+            return False
+        self._bell.wait(connection)
+        return True
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Return bytes of the PDU that `ready` announced; none at the end of the connection."""

@@ -21,7 +21,7 @@ _LONGEST_SECONDS = 0.05
 
 
 class Bell:
-    """Wakes the thread that waits for a connection, for there is something to send."""
+    """Wakes the thread that waits for a connection, for there is something to do."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -81,7 +81,7 @@ def wait_without_looking(association: Association, bell: Bell) -> None:
         In the role of the acceptor. The thread that serves messages then waits for one, or for the end of the
         association.
     bell : Bell
-        Rings when there is something for the thread of the connection to send.
+        Rings when there is something for the thread of the connection to send, or room for what it receives.
     """
     dul, messages = association.dul, association.dimse.msg_queue
     get_message = association.dimse.get_msg
@@ -90,9 +90,12 @@ def wait_without_looking(association: Association, bell: Bell) -> None:
         if block:
             return get_message(block=True)
         try:
-            return messages.get(timeout=_LONGEST_SECONDS)
+            message = messages.get(timeout=_LONGEST_SECONDS)
         except queue.Empty:
             return None, None
+        # There is room for the next one.
+        bell.ring()
+        return message
 
     association.dimse.get_msg = get  # type: ignore[method-assign]
     dul.to_provider_queue = _RingingQueue(bell.ring)
