@@ -6,6 +6,7 @@ one study.
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,6 @@ class PeerApplication(Application):
 if __name__ == "__main__":
     os.environ.setdefault("HOLOSCAN_LOG_LEVEL", "WARN")
     PeerApplication().run()
+    # Its own: rusage counts the process that started it as well.
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    sys.stdout.write("".join(f"{line}\n" for line in status if line.startswith("VmHWM")))
