@@ -15,7 +15,7 @@ from benchmarks.rig import radiograph, rig, write_films
 
 __all__ = ["draw_flames"]
 
-_TITLE = "The worker at saturation: what its threads do when they are not idle"
+_TITLE = "The worker at saturation: what holds the lock of the interpreter"
 _SECONDS = 15
 _FILMS_A_SECOND = 20
 """More than are taken: the worker must not run dry."""
@@ -25,7 +25,7 @@ def flame(
     out: Annotated[Path, typer.Option(help="SVG file.")] = Path("flame.svg"),
     film: Annotated[Path | None, typer.Option(help="A file to send copies of. [a drawn chest]")] = None,
 ) -> None:
-    """Sample the worker's threads, a hundred times a second, whenever one holds a core."""
+    """Sample whichever of the worker's threads holds the interpreter's lock, a hundred times a second."""
     draw_flames(out, film)
 
 
@@ -37,7 +37,17 @@ def draw_flames(out: Path, film: Path | None) -> None:
         flood(running, write_films(sent, folder / "warm-up", 20, "warm-up"))
         worker = running.processes()["worker-0"].pid
         files = write_films(sent, folder / "flood", _SECONDS * _FILMS_A_SECOND, "flood")
-        options = ["--duration", str(_SECONDS), "--rate", "100", "--format", "flamegraph", "--output", str(out)]
+        options = [
+            "--gil",
+            "--duration",
+            str(_SECONDS),
+            "--rate",
+            "100",
+            "--format",
+            "flamegraph",
+            "--output",
+            str(out),
+        ]
         with subprocess.Popen([spy, "record", "--pid", str(worker), *options]) as recorder:  # noqa: S603 - our own command line
             flood(running, files)
         if recorder.returncode != 0:

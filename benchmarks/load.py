@@ -55,6 +55,8 @@ def load(
             told = {"slow_peers": {"connected": peers.connected, "ended_by_the_listener": peers.ended}}
         time.sleep(_QUIET_SECONDS)
         told |= {
+            # Before anybody comes again: an association goes after its answer.
+            "held_when_all_are_gone": listener.held(),
             "films": films,
             "associations": associations,
             "side": side,
@@ -65,7 +67,6 @@ def load(
             "kept": dict(zip(("films in the ledger", "their files"), listener.kept(), strict=True)),
             "echo_seconds": listener.answers(),
             "held": held,
-            "held_when_all_are_gone": listener.held(),
             "machine": _machine(),
         }
         out.write_text(json.dumps(told, indent=2), encoding="utf-8")

@@ -19,6 +19,7 @@ from benchmarks.flame import draw_flames
 from benchmarks.peer import measure_peer
 from benchmarks.performance_page import write_page
 from benchmarks.rig import machine, radiograph, rig
+from benchmarks.scaling import measure_scaling
 from benchmarks.stages import forward_passes, measure_stages
 
 __all__ = ["performance"]
@@ -51,6 +52,8 @@ def performance(
     told["rounds"] = turns
     told["medians"] = medians(turns)
     told["ratios"] = ratios(told["medians"], told["limit"])
+    console.print("more workers, another database")
+    told["scaling"] = {"rows": measure_scaling(films, 2, film), "machine": machine()}
     told["seconds"] = round(time.monotonic() - began)
     console.print("flame graph of the worker")
     draw_flames(docs / "images" / "flame.svg", film)

@@ -123,6 +123,22 @@ def _forms(told: _Told) -> str:
     return _table(["form", "finding", "bytes", "ms, median"], rows)
 
 
+def _scaling(told: _Told) -> str:
+    rows = [
+        [
+            row["ledger"],
+            row["workers"],
+            f"{row['films_a_second']:.1f}",
+            f"{sum(row['processor_ms_a_film'].values()):.0f}",
+            f"{row['workers_mib']:,} MiB",
+        ]
+        for row in told["scaling"]["rows"]
+    ]
+    return _table(
+        ["ledger", "workers", "films/s", "processor time a film, ms, without the database's", "workers"], rows
+    )
+
+
 def _machine(told: _Told) -> str:
     machine = told["machine"]
     return (
@@ -139,6 +155,7 @@ _PARTS: Mapping[str, Callable[[_Told], str]] = {
     "decode": _decode,
     "inference": _inference,
     "forms": _forms,
+    "scaling": _scaling,
 }
 
 

@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -20,6 +22,7 @@ from pydicom.uid import JPEGBaseline8Bit
 
 from pneumo_monai.demo.phantoms import draw_phantom
 from pneumo_monai.entries import DeliveryState
+from pneumo_monai.processes import Child
 from pneumo_monai.tables import DELIVERIES, connect
 from pneumo_monai.uids import derive_uid
 from tests.films import SC, make_film
@@ -70,6 +73,7 @@ class Rig:
     pacs: Orthanc
     seconds_until_ready: Mapping[str, float]
     """Of the listener and of the warm worker, from the start of the service."""
+    more_workers: Sequence[Child] = ()
 
     def send(self, files: Sequence[Path], associations: int = 1) -> list["subprocess.Popen[bytes]"]:
         """Begin to send files with DCMTK over so many associations at once, each a process of its own."""
@@ -106,6 +110,10 @@ class Rig:
         serve = psutil.Process(self.service.process.pid)
         for process in [serve, *serve.children(recursive=True)]:
             found[_kind(process)] = process
+        for child in self.more_workers:
+            worker = psutil.Process(child.state.pid)
+            found[child.name] = worker
+            found |= {f"decoder of {child.name}": each for each in worker.children()}
         if self.pacs.process is not None:
             found["Orthanc"] = psutil.Process(self.pacs.process.pid)
         return found
@@ -130,21 +138,46 @@ def _kind(process: psutil.Process) -> str:
 
 
 @contextmanager
-def rig(folder: Path) -> Iterator[Rig]:
-    """Run Orthanc and a warm service that delivers to it, until the context ends."""
+def rig(folder: Path, workers: int = 1, sections: Mapping[str, Any] | None = None) -> Iterator[Rig]:
+    """Run Orthanc and a warm service that delivers to it, until the context ends.
+
+    `workers` beyond the first are processes beside the service, as on a second machine; `sections` of the settings are
+    added.
+    """
     pacs = Orthanc(folder / "pacs")
     pacs.start()
     destination = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": pacs.dicom_port}
     try:
         began = time.monotonic()
-        with running_service(folder / "service", None, [destination]) as service:
+        with running_service(folder / "service", None, [destination], **(sections or {})) as service:
             ready = {}
             for name in ("listener", "worker-0"):
                 wait_until(f"{name} is ready", lambda name=name: service.process_ready(name), _WARM_SECONDS)  # type: ignore[misc]
                 ready[name] = round(time.monotonic() - began, 2)
-            yield Rig(service, pacs, ready)
+            with _more_workers(service, folder, workers - 1) as more:
+                yield Rig(service, pacs, ready, more)
     finally:
         pacs.stop()
+
+
+@contextmanager
+def _more_workers(service: Service, folder: Path, count: int) -> Iterator[Sequence[Child]]:
+    command = [sys.executable, "-m", "pneumo_monai", "worker", "--config", str(service.config), "--slot"]
+    children = [Child(name, [*command, name], folder) for name in (f"worker-{number + 1}" for number in range(count))]
+    for child in children:
+        child.start()
+
+    def all_ready() -> bool:
+        for child in children:
+            child.tend()
+        return all(child.state.ready for child in children)
+
+    try:
+        wait_until("the other workers are warm", all_ready, _WARM_SECONDS)
+        yield children
+    finally:
+        for child in children:
+            child.stop()
 
 
 def machine() -> Mapping[str, object]:

@@ -132,19 +132,17 @@ class Inbox:
         Dispatch(self._client, self.records).hasten(errands)
 
     def _ask(self, workflow: str, study_instance_uid: str, which: str, *arguments: Any) -> None:
-        queue = study_queue(self.records.priority(study_instance_uid))
-        with self._turn:
-            self._client.enqueue(
-                {
-                    "workflow_name": workflow,
-                    "queue_name": queue,
-                    "workflow_id": workflow_id(workflow, study_instance_uid, which),
-                    "queue_partition_key": partition(study_instance_uid),
-                    "app_version": VERSION,
-                    "serialization_type": WorkflowSerializationFormat.PORTABLE,
-                },
-                *arguments,
-            )
+        self._client.enqueue(
+            {
+                "workflow_name": workflow,
+                "queue_name": study_queue(self.records.priority(study_instance_uid)),
+                "workflow_id": workflow_id(workflow, study_instance_uid, which),
+                "queue_partition_key": partition(study_instance_uid),
+                "app_version": VERSION,
+                "serialization_type": WorkflowSerializationFormat.PORTABLE,
+            },
+            *arguments,
+        )
 
     def sweep(self) -> int:
         """Ask for a report on every study that a crash left open, and return how many there were."""

@@ -40,7 +40,10 @@ class KnownTrees:
         films : Mapping
             See `measurement_report`.
         """
-        if not isinstance(result.outcome, StudyFindings) or len(result.outcome.films) != 1:
+        procedure = imaging_procedure(result)
+        # What the film's own character set is needed for cannot be encoded before it is known.
+        in_ascii = procedure.meaning.isascii() and procedure.meaning.isprintable()
+        if not isinstance(result.outcome, StudyFindings) or len(result.outcome.films) != 1 or not in_ascii:
             return measurement_report(result, films)[0]
         (finding,) = result.outcome.films
         film = films[finding.sop_instance_uid]
@@ -68,7 +71,8 @@ def _what_stays(result: Result, finding: FilmFinding, film: Dataset) -> Hashable
         model.name,
         model.version,
         str(result.outcome.operating_point),
-        imaging_procedure(result),
+        # As a tuple: two codes are equal whatever they mean.
+        tuple(imaging_procedure(result)),
         film.Modality,
         finding.present,
         finding.view,

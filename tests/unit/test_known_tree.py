@@ -6,21 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from highdicom.sr import Comprehensive3DSR
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
 
 from pneumo_monai.findings import View
+from pneumo_monai.forms import Form
 from pneumo_monai.report import known_tree, structured_report
 from pneumo_monai.report.content import measurement_report
+from pneumo_monai.report.encode import encode
 from pneumo_monai.report.known_tree import KnownTrees
 from pneumo_monai.report.pattern import CONTENT_SEQUENCE, Pattern
 from pneumo_monai.report.result import Result
-from pneumo_monai.report.structured_report import build_structured_report, films_to_refer_to
+from pneumo_monai.report.structured_report import build_structured_report, films_to_refer_to, make_document
 from tests.films import CR, DX, SC, make_film, make_item
 from tests.reports import OPERATING_POINT, find_on, read_back, result_on
 
@@ -29,7 +30,7 @@ TREES = KnownTrees()
 
 REMARKS = st.lists(st.sampled_from(["The age is not stated.", "Unlike chest films."]), max_size=2, unique=True)
 ACTIVATIONS = arrays.arrays(np.float32, (7, 7), elements=st.floats(-4, 4, width=32))
-PROCEDURES = st.sampled_from([None, "71045", "71046"])
+PROCEDURES = st.sampled_from([None, ("71045", "Chest"), ("71045", "Chest, one view"), ("71046", "Röntgen, Thorax")])
 
 
 def result_with(
@@ -39,13 +40,6 @@ def result_with(
     if activation is not None:
         findings = replace(findings, films=(replace(findings.films[0], activation=activation),))
     return result_on([film], findings)
-
-
-def encoded(tree: Dataset) -> bytes:
-    stream = DicomBytesIO()
-    stream.is_little_endian, stream.is_implicit_VR = True, False
-    write_dataset(stream, tree)
-    return bytes(stream.getvalue())
 
 
 def is_built(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
@@ -68,18 +62,29 @@ def is_built(monkeypatch: pytest.MonkeyPatch) -> list[Result]:
     remarks=REMARKS,
     activation=ACTIVATIONS,
     procedure=PROCEDURES,
+    character_set=st.sampled_from(["ISO_IR 100", "ISO_IR 192"]),
 )
 def test_every_result_gives_the_bytes_of_the_tree_that_is_built(
-    probability: float, view: View, sop_class: str, remarks: list[str], activation: Any, procedure: str | None
+    probability: float,
+    view: View,
+    sop_class: str,
+    remarks: list[str],
+    activation: Any,
+    procedure: tuple[str, str] | None,
+    character_set: str,
 ) -> None:
     requested = None
     if procedure is not None:
-        code = make_item(CodeValue=procedure, CodingSchemeDesignator="C4", CodeMeaning="Chest")
-        requested = [code]
-    film = make_film(sop_class=sop_class, ProcedureCodeSequence=requested)
+        value, meaning = procedure
+        requested = [make_item(CodeValue=value, CodingSchemeDesignator="C4", CodeMeaning=meaning)]
+    film = make_film(sop_class=sop_class, ProcedureCodeSequence=requested, SpecificCharacterSet=character_set)
     result = result_with(film, probability, view, remarks, activation)
     films = films_to_refer_to(result)
-    assert encoded(TREES.tree(result, films)) == encoded(measurement_report(result, films)[0])
+    filled, built = (
+        make_document(Comprehensive3DSR, tree, result, Form.SR_COMPREHENSIVE_3D, films)
+        for tree in (TREES.tree(result, films), measurement_report(result, films)[0])
+    )
+    assert encode(filled) == encode(built)
 
 
 def test_what_was_said_of_a_film_before_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
