@@ -6,6 +6,7 @@ from threading import Lock
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 from pydicom.valuerep import DS
 
 from pneumo_monai.findings import FilmFinding, StudyFindings
@@ -47,7 +48,7 @@ class KnownTrees:
             return measurement_report(result, films)[0]
         (finding,) = result.outcome.films
         film = films[finding.sop_instance_uid]
-        key, differing = _what_stays(result, finding, film), _what_differs(result, finding, film)
+        key, differing = _what_stays(result, procedure, finding, film), _what_differs(result, finding, film)
         with self._lock:
             pattern = self._patterns.get(key)
             if pattern is not None:
@@ -63,7 +64,7 @@ class KnownTrees:
         return tree
 
 
-def _what_stays(result: Result, finding: FilmFinding, film: Dataset) -> Hashable:
+def _what_stays(result: Result, procedure: Code, finding: FilmFinding, film: Dataset) -> Hashable:
     """Return all that a tree of one film depends on, but for `_what_differs`."""
     model = result.outcome.model
     return (
@@ -72,7 +73,7 @@ def _what_stays(result: Result, finding: FilmFinding, film: Dataset) -> Hashable
         model.version,
         str(result.outcome.operating_point),
         # As a tuple: two codes are equal whatever they mean.
-        tuple(imaging_procedure(result)),
+        tuple(procedure),
         film.Modality,
         finding.present,
         finding.view,
@@ -88,16 +89,12 @@ def _what_differs(result: Result, finding: FilmFinding, film: Dataset) -> list[D
     tracking = tracked(result, finding.sop_instance_uid)
     measured = (probability, shown_threshold(threshold, probability, present=finding.present))
     return [
-        _element("ReferencedSOPClassUID", "UI", film.SOPClassUID),
-        _element("ReferencedSOPInstanceUID", "UI", film.SOPInstanceUID),
-        _element("TextValue", "UT", tracking.identifier),
-        _element("UID", "UI", tracking.uid),
-        *(_element("NumericValue", "DS", DS(value, auto_format=True)) for value in measured),
-        *(_element("FloatingPointValue", "FD", value) for value in measured),
-        _element("GraphicData", "FL", finding_region(finding).flatten().tolist()),
-        _element("TextValue", "UT", impression(result.outcome)),
+        DataElement("ReferencedSOPClassUID", "UI", film.SOPClassUID),
+        DataElement("ReferencedSOPInstanceUID", "UI", film.SOPInstanceUID),
+        DataElement("TextValue", "UT", tracking.identifier),
+        DataElement("UID", "UI", tracking.uid),
+        *(DataElement("NumericValue", "DS", DS(value, auto_format=True)) for value in measured),
+        *(DataElement("FloatingPointValue", "FD", value) for value in measured),
+        DataElement("GraphicData", "FL", finding_region(finding).flatten().tolist()),
+        DataElement("TextValue", "UT", impression(result.outcome)),
     ]
-
-
-def _element(keyword: str, vr: str, value: object) -> DataElement:
-    return DataElement(keyword, vr, value)
