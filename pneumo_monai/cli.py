@@ -283,7 +283,7 @@ def validate(
         labels,
         out,
         bundle=bundle,
-        device=chosen.device,
+        model=chosen,
         intended_use=intended_use,
         prevalence=prevalence,
         films=films,

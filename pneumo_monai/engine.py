@@ -13,9 +13,10 @@ from pneumo_monai.familiarity import Familiarity
 from pneumo_monai.lungs import LungFields, find_lungs
 from pneumo_monai.onnx_runtime import OnnxRuntime
 from pneumo_monai.preprocessing import Preprocess
+from pneumo_monai.sections import Model
 from pneumo_monai.torch_runtime import TorchRuntime
 
-__all__ = ["Engine", "Runtime", "calibrated", "choose_device"]
+__all__ = ["Engine", "Runtime", "calibrated", "choose_device", "open_engine"]
 
 
 def choose_device(wish: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -49,10 +50,13 @@ class Runtime(Protocol):
         """Run the segmentation on films (B, 1, H, W) float32: the logit of each pixel, the same shape, on the CPU."""
 
 
-def _choose_runtime(bundle: Bundle, device: torch.device) -> Runtime:
+def _choose_runtime(bundle: Bundle, device: torch.device, model: Model | None = None) -> Runtime:
     if device.type == "cpu":
         return OnnxRuntime(bundle.weights, bundle.lung_weights)
-    return TorchRuntime(bundle.weights, bundle.lung_weights, device)
+    wish = model or Model()
+    return TorchRuntime(
+        bundle.weights, bundle.lung_weights, device, half=wish.precision == "half", cuda_graphs=wish.cuda_graphs
+    )
 
 
 class Engine:
@@ -108,3 +112,17 @@ class Engine:
         """Read one blank film, so that the first real one pays for no lazy initialisation."""
         size = self.bundle.contract.preprocessing.size
         self.read(self.prepare(np.zeros((size, size), dtype=np.float32)).tensor)
+
+
+def open_engine(bundle: Bundle, model: Model) -> Engine:
+    """Put a bundle's networks where the settings say, and have them compute as the settings say.
+
+    Raises
+    ------
+    BundleError
+        A file does not fit its network.
+    ConfigurationError
+        There is no such device.
+    """
+    device = choose_device(model.device)
+    return Engine(bundle, device, _choose_runtime(bundle, device, model))

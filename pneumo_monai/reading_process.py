@@ -112,7 +112,7 @@ def _main(pipe: Connection, settings: Settings, study: Study) -> None:
     import_to_read()
     from pneumo_monai.bundle import PACKAGED, Bundle
     from pneumo_monai.decoding_process import DecodingProcess
-    from pneumo_monai.engine import Engine, choose_device
+    from pneumo_monai.engine import open_engine
     from pneumo_monai.reading import Reading, passed
     from pneumo_monai.revisions import Reporting
 
@@ -126,7 +126,9 @@ def _main(pipe: Connection, settings: Settings, study: Study) -> None:
         finally:
             pipe.send([])
 
-    engine = Engine(Bundle(settings.model.path or PACKAGED), choose_device(settings.model.device))
+    # For one study nothing is worth recording.
+    model = settings.model.model_copy(update={"cuda_graphs": False})
+    engine = open_engine(Bundle(settings.model.path or PACKAGED), model)
     reporting = Reporting.to(settings.destinations, settings.report)
     with DecodingProcess() as decoder:
         reading = Reading(engine, settings.intended_use, reporting, decoder.decode, hold)

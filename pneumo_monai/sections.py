@@ -181,6 +181,12 @@ class Model(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="auto: the GPU when there is one, else the CPU; cuda without a GPU is an error."
     )
+    precision: Literal["single", "half"] = Field(
+        default="single", description="On a GPU: float32, or float16 and a film that is too much for it read again."
+    )
+    cuda_graphs: bool = Field(
+        default=False, description="On a GPU: launch the kernels of a pass at once, where that gives the same."
+    )
 
 
 class IntendedUse(Section):

@@ -48,7 +48,7 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
     from pneumo_monai.decoding_process import DecodingProcess
     from pneumo_monai.delivery import Delivery
     from pneumo_monai.desk import Desk
-    from pneumo_monai.engine import Engine, choose_device
+    from pneumo_monai.engine import open_engine
     from pneumo_monai.graph import ResidentGraph
     from pneumo_monai.hands import Hands
     from pneumo_monai.ledger import prepare, run_workflows
@@ -66,7 +66,7 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     if stop.is_set():
         return
-    engine = Engine(bundle, choose_device(settings.model.device))
+    engine = open_engine(bundle, settings.model)
     engine.warm_up()
     _log.info("model %s %s reads on %s", bundle.name, bundle.version, engine.device)
     reporting = Reporting.to(settings.destinations, settings.report)

@@ -38,10 +38,10 @@ def check_model(settings: Settings) -> Iterator[Check]:
         bundle = Bundle(settings.model.path or PACKAGED)
         yield good("model", f"{bundle.name} {bundle.version}, its files are those that its metadata names")
 
-        from pneumo_monai.engine import Engine, choose_device
+        from pneumo_monai.engine import open_engine
 
-        device = choose_device(settings.model.device)
-        Engine(bundle, device).warm_up()
+        engine = open_engine(bundle, settings.model)
+        engine.warm_up()
     except PneumoMonaiError as error:
         yield wrong("model", str(error))
         return
@@ -52,7 +52,7 @@ def check_model(settings: Settings) -> Iterator[Check]:
             "look at nvidia-smi; or set model.device to cpu",
         )
         return
-    yield good("device", f"the model reads on {_named(device)}")
+    yield good("device", f"the model reads on {_named(engine.device)}")
 
 
 def _version(package: str) -> str | None:

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
 from pneumo_monai.attributes import text
 from pneumo_monai.bundle import Bundle
-from pneumo_monai.engine import Engine, choose_device
+from pneumo_monai.engine import open_engine
 from pneumo_monai.errors import ConfigurationError, Refused
 from pneumo_monai.evaluation.cases import Case, CaseReading, described
 from pneumo_monai.evaluation.document import described_model, how_measured, notes_on, with_curves
@@ -27,7 +27,7 @@ from pneumo_monai.evaluation.reader import compare
 from pneumo_monai.evaluation.resampling import RESAMPLES
 from pneumo_monai.evaluation.site import Exam, Found, Matched, find_files, match
 from pneumo_monai.reading import Reading
-from pneumo_monai.settings import IntendedUse
+from pneumo_monai.settings import IntendedUse, Model
 from pneumo_monai.study import Film, Study
 
 __all__ = ["CASES", "METRICS", "PAGE", "validate"]
@@ -56,7 +56,7 @@ def validate(
     out: Path,
     *,
     bundle: Bundle,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    model: Model | None = None,
     intended_use: IntendedUse | None = None,
     prevalence: float = PREVALENCE,
     films: bool = True,
@@ -77,8 +77,8 @@ def validate(
         Folder for what is written; made when it is missing.
     bundle : Bundle
         The model.
-    device : str
-        Where the networks run.
+    model : Model or None
+        Where the networks run, and how they compute; None: the defaults of the settings.
     intended_use : IntendedUse or None
         Whose films may be read; None: the defaults of the settings.
     prevalence : float
@@ -102,7 +102,7 @@ def validate(
     found = find_files(data, table)
     matched = match(table, found.named)
     _check_classes(labels, [exam.label for exam in matched.exams], "that a file belongs to")
-    stages = Reading(Engine(bundle, choose_device(device)), intended_use)
+    stages = Reading(open_engine(bundle, model or Model()), intended_use)
     readings, tally = _read(stages, matched.exams, group="studies" if table.of_studies else "films")
     if not readings:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(tally.refused.items()))

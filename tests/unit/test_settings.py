@@ -73,7 +73,7 @@ def test_the_example_of_the_readme_loads_as_it_reads(load):
         "web": {"host": "127.0.0.1", "port": 8080, "token": None, "token_file": None, "behind_proxy": False},
         "alarms": Alarms().model_dump(),
         "audit": {"file": None, "fsync": True, "syslog": None},
-        "model": {"path": None, "device": "auto"},
+        "model": {"path": None, "device": "auto", "precision": "single", "cuda_graphs": False},
         "intended_use": {
             "minimum_age": 18,
             "younger": "refuse",
