@@ -13,11 +13,10 @@ A listener enters what it received and asks for a study to be reported (`Inbox`)
 """
 
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -57,15 +56,18 @@ from pneumo_monai.workflows import (
     workflow_id,
 )
 
-__all__ = ["Inbox", "Work", "prepare", "run_workflows"]
+__all__ = ["STUDIES_AT_ONCE", "Inbox", "Work", "prepare", "run_workflows"]
 
 _log = logging.getLogger(__name__)
 
-_STUDIES_AT_ONCE = {Priority.STAT: 4, Priority.ROUTINE: 4, Priority.LOW: 1}
+STUDIES_AT_ONCE = {Priority.STAT: 6, Priority.ROUTINE: 6, Priority.LOW: 1}
 """Studies one worker has in its graph: enough that decoding one overlaps with reading another.
 
 Each priority has places of its own. Of the shares of a queue DBOS draws the next by lot: a priority in a queue of all
 would order each share alone."""
+
+_CONNECTIONS = 20
+"""To SQLite, for the workflows: as many as DBOS would open itself."""
 
 _CLOCK_SECONDS = 30.0
 """How often it is looked whether the clock was set back."""
@@ -90,18 +92,12 @@ class Inbox:
     def __init__(self, engine: sa.Engine) -> None:
         self.records = Records(engine)
         self._client = _client(engine)
-        # SQLite lets one write at a time, and has the others ask again and again: of fifty associations some would ask
-        # for longer than a modality waits.
-        self._turn: AbstractContextManager[object] = (
-            threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        )
 
     def receive(
         self, identity: Identity, path: str, calling_ae_title: str, priority: Priority = Priority.ROUTINE
     ) -> bool:
         """Commit a received object; False when the very same one was there already."""
-        with self._turn:
-            return self.records.receive(identity, path, calling_ae_title, priority)
+        return self.records.receive(identity, path, calling_ae_title, priority)
 
     def close_study(self, study_instance_uid: str) -> None:
         """Ask for a report on what was received of a study so far; where all has its answer, that is a no-op."""
@@ -274,10 +270,14 @@ def run_workflows(
     grace_seconds : float
         How long the end of the context waits for workflows in flight; the rest is taken up at the next start.
     """
+    engine, patience = connect(url, connections=_CONNECTIONS), patience or Delivery()
+    is_sqlite = engine.dialect.name == "sqlite"
     DBOS(
         config={
             "name": APPLICATION,
-            "system_database_url": url,
+            # On SQLite the workflows write in turn with all else; to PostgreSQL the library has connections of its own.
+            "system_database_engine": engine if is_sqlite else None,
+            "system_database_url": None if is_sqlite else url,
             "application_version": VERSION,
             "executor_id": slot,
             "serializer": DBOSPortableJSONSerializer(),
@@ -286,7 +286,6 @@ def run_workflows(
         }
     )
 
-    engine, patience = connect(url), patience or Delivery()
     client = _client(engine)
     dispatch = Dispatch(client, Records(engine))
     # DBOS finds workflows by name when it recovers one: they are there before it looks.
@@ -296,7 +295,7 @@ def run_workflows(
     _define_retraction(work, ask)
     clean_up = define_cleaning(work)
     DBOS.launch()
-    for priority, at_once in _STUDIES_AT_ONCE.items():
+    for priority, at_once in STUDIES_AT_ONCE.items():
         DBOS.register_queue(
             study_queue(priority),
             partition_concurrency=1,

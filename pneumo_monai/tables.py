@@ -10,6 +10,7 @@ from pneumo_monai.entries import DeliveryState, FilmState, OutcomeKind
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.forms import Form
 from pneumo_monai.priority import Priority
+from pneumo_monai.turns import TakingTurns
 
 __all__ = [
     "ATTEMPTS",
@@ -125,11 +126,18 @@ TRANSACTIONS = sa.Table(
 )
 
 
-def connect(url: str) -> sa.Engine:
+def connect(url: str, *, connections: int = 10) -> sa.Engine:
     """Open the ledger's database; create the tables that are missing, and bring older ones up to this version.
 
     SQLite is set to write-ahead logging with full synchronisation: a commit survives a power cut, and readers do not
-    stop the listener.
+    stop the listener. Its writers take turns, see `pneumo_monai.turns`.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:///...`` or ``postgresql://...``.
+    connections : int
+        To SQLite, at most: whoever needs one more waits. Each has open files and a cache of its own.
 
     Raises
     ------
@@ -143,7 +151,9 @@ def connect(url: str) -> sa.Engine:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_CREATION_LOCK)))
             _bring_up(connection)
         return engine
-    engine = sa.create_engine(url, connect_args={"timeout": 30})
+    engine = sa.create_engine(
+        url, connect_args={"timeout": 30, "factory": TakingTurns}, pool_size=connections, max_overflow=0
+    )
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _: object) -> None:
@@ -152,6 +162,8 @@ def connect(url: str) -> sa.Engine:
         connection.execute("PRAGMA busy_timeout=30000")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        # The workflows' tables have foreign keys.
+        connection.execute("PRAGMA foreign_keys=ON")
 
     with engine.begin() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
