@@ -140,7 +140,7 @@ class Delivery:
                     return
                 try:
                     for file in files[form]:
-                        association.store(file, priority)
+                        association.store(file, priority, may_be_edited=False)
                 except NotAccepted:
                     self._records.begin_sending(slot, None)
                 else:

@@ -21,6 +21,7 @@ from pneumo_monai.instances import read_instance
 from pneumo_monai.priority import Priority
 from pneumo_monai.spool import identify
 from pneumo_monai.tls import SecureChannel
+from pneumo_monai.waiting import wait_for_the_peer
 
 __all__ = [
     "SOP_CLASS_NOT_SUPPORTED",
@@ -134,11 +135,7 @@ def establish(
             port,
             ae_title=called_ae_title,
             tls_args=tls_args,
-            evt_handlers=[
-                (evt.EVT_CONN_OPEN, _prepare_connection),
-                (evt.EVT_DATA_SENT, _acknowledge_at_once),
-                *handlers,
-            ],
+            evt_handlers=[*_HANDLERS, *handlers],
         )
     except OSError as error:  # a name that does not resolve, among others
         raise DeliveryError(f"{name} could not be reached ({error.strerror})") from error
@@ -184,8 +181,17 @@ class StoragePeer:
             if context.abstract_syntax == self._metas[file].MediaStorageSOPClassUID and context.transfer_syntax
         }
 
-    def store(self, file: Path, priority: Priority = Priority.ROUTINE) -> None:
+    def store(self, file: Path, priority: Priority = Priority.ROUTINE, *, may_be_edited: bool = True) -> None:
         """Send one file.
+
+        Parameters
+        ----------
+        file : pathlib.Path
+            One of those that were proposed.
+        priority : Priority
+            Of the request.
+        may_be_edited : bool
+            Whether somebody else may have written it: then it is looked whether its file meta information is its own.
 
         Raises
         ------
@@ -198,7 +204,7 @@ class StoragePeer:
         sop_class, syntax = UID(meta.MediaStorageSOPClassUID), UID(meta.TransferSyntaxUID)
         if not self.takes(file):
             raise NotAccepted(f"{self.name} accepted no presentation context for {sop_class.name} in {syntax.name}")
-        as_stored = syntax in self._accepted(file) and _announces_its_content(file, meta)
+        as_stored = syntax in self._accepted(file) and (not may_be_edited or _announces_its_content(file, meta))
         try:
             status = self._association.send_c_store(file if as_stored else read_instance(file), priority=priority.code)
         except Refused as error:
@@ -237,6 +243,11 @@ def _prepare_connection(event: Event) -> None:
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def _wait_for_the_peer(event: Event) -> None:
+    bell = wait_for_the_peer(event.assoc)
+    event.assoc.bind(evt.EVT_CONN_CLOSE, lambda _: bell.close())
+
+
 def _acknowledge_at_once(event: Event) -> None:
     """Have the first segment of the answer acknowledged when it comes.
 
@@ -251,6 +262,7 @@ def _acknowledge_at_once(event: Event) -> None:
 
 _HANDLERS: Sequence[EventHandlerType] = (
     (evt.EVT_CONN_OPEN, _prepare_connection),
+    (evt.EVT_CONN_OPEN, _wait_for_the_peer),
     (evt.EVT_DATA_SENT, _acknowledge_at_once),
 )
 

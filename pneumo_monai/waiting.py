@@ -8,13 +8,14 @@ import os
 import queue
 import select
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from pynetdicom.association import Association
 
-__all__ = ["Bell", "wait_without_looking"]
+__all__ = ["Bell", "wait_for_the_peer", "wait_without_looking"]
 
 _LONGEST_SECONDS = 0.05
 """How late a time-out, or the end of the listener, is seen."""
@@ -60,16 +61,15 @@ class Bell:
                 self._descriptor = None
 
 
-class _RingingQueue(queue.Queue[Any]):
-    """A queue that says when something was put into it."""
+def _ring_for(waiting: "queue.Queue[Any]", ring: Callable[[], None]) -> None:
+    """Have a queue say when something was put into it."""
+    put = waiting.put
 
-    def __init__(self, ring: Callable[[], None]) -> None:
-        super().__init__()
-        self._ring = ring
+    def ringing(item: Any, block: bool = True, timeout: float | None = None) -> None:
+        put(item, block, timeout)
+        ring()
 
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
-        super().put(item, block, timeout)
-        self._ring()
+    waiting.put = ringing  # type: ignore[method-assign] # whoever puts something has this very queue
 
 
 def wait_without_looking(association: Association, bell: Bell) -> None:
@@ -98,6 +98,38 @@ def wait_without_looking(association: Association, bell: Bell) -> None:
         return message
 
     association.dimse.get_msg = get  # type: ignore[method-assign]
-    dul.to_provider_queue = _RingingQueue(bell.ring)
+    _ring_for(dul.to_provider_queue, bell.ring)
     # No message: pynetdicom itself says so when an association was aborted.
-    dul.to_user_queue = _RingingQueue(lambda: messages.put((None, None)))
+    _ring_for(dul.to_user_queue, lambda: messages.put((None, None)))
+
+
+def wait_for_the_peer(association: Association) -> Bell:
+    """Have the thread of a connection that was opened wait for the peer, or for something to send.
+
+    Parameters
+    ----------
+    association : pynetdicom.association.Association
+        In the role of the requestor.
+
+    Returns
+    -------
+    Bell
+        To be closed with the connection.
+    """
+    bell, dul = Bell(), association.dul
+    look = dul._is_transport_event
+
+    def wait() -> bool:
+        connection = dul.socket.socket if dul.socket is not None else None
+        # In Sta13 nobody waits for the peer: pynetdicom closes the connection when nothing more is there.
+        if connection is not None and dul.state_machine.current_state != "Sta13" and not dul.event_queue.qsize():
+            # What TLS has deciphered already does not arrive again.
+            if not (isinstance(connection, ssl.SSLSocket) and connection.pending()):
+                bell.wait(connection)
+            if dul._process_recv_primitive():
+                return True
+        return look()
+
+    dul._is_transport_event = wait  # type: ignore[method-assign]
+    _ring_for(dul.to_provider_queue, bell.ring)
+    return bell

@@ -2,12 +2,15 @@
 
 import logging
 import socket
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.uid import generate_uid
+from pynetdicom.transport import AssociationSocket
 
 from pneumo_monai.delivery import Delivery
 from pneumo_monai.entries import (
@@ -27,7 +30,7 @@ from pneumo_monai.settings import Destination
 from pneumo_monai.spool import Spool
 from pneumo_monai.tables import connect
 from tests.films import make_film
-from tests.peers import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, KEY_OBJECTS, StorageScp, storage_scp
+from tests.peers import COMPREHENSIVE_3D_SR, COMPREHENSIVE_SR, KEY_OBJECTS, StorageScp, storage_scp, wait_until
 from tests.reports import report_on
 
 STUDY = "1.2.3"
@@ -130,6 +133,38 @@ def test_no_part_of_a_request_waits_for_the_acknowledgement_of_another(tmp_path:
         with open_association([report], **to) as association:
             connection = association._association.dul.socket.socket
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_an_association_on_which_nothing_happens_is_hardly_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = tmp_path / "report.dcm"
+    report.write_bytes(encode(report_on(make_film())))
+    looks: list[int] = []
+    ready = AssociationSocket.ready.fget
+    assert ready is not None
+
+    def look(connection: AssociationSocket) -> bool:
+        looks.append(threading.get_ident())
+        return bool(ready(connection))
+
+    monkeypatch.setattr(AssociationSocket, "ready", property(look))
+    with storage_scp(COMPREHENSIVE_3D_SR) as peer:
+        to = {"host": "127.0.0.1", "port": peer.port, "called_ae_title": "PEER", "calling_ae_title": "PNEUMO"}
+        with open_association([report], **to) as association:
+            thread = association._association.dul.ident
+            looks.clear()
+            time.sleep(0.5)
+            # Every fiftieth of a second, for its timers; pynetdicom's own looks every thousandth.
+            assert 1 <= looks.count(thread) <= 30
+            association.store(report)
+            descriptors = open_files()
+        wait_until("the bell is gone", lambda: open_files() <= descriptors - 2, 5)
+    assert peer.classes == [COMPREHENSIVE_3D_SR]
 
 
 def test_a_slot_of_which_nothing_is_accepted_waits_and_the_others_go_once(desk: Desk) -> None:
