@@ -1,10 +1,11 @@
 """The whole road for a benchmark: a warm service and a real Orthanc, films to send, and what their processes used."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,6 +20,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from pneumo_monai.demo.phantoms import draw_phantom
 from pneumo_monai.entries import DeliveryState
@@ -151,13 +154,41 @@ def rig(folder: Path, workers: int = 1, sections: Mapping[str, Any] | None = Non
         began = time.monotonic()
         with running_service(folder / "service", None, [destination], **(sections or {})) as service:
             ready = {}
-            for name in ("listener", "worker-0"):
-                wait_until(f"{name} is ready", lambda name=name: service.process_ready(name), _WARM_SECONDS)  # type: ignore[misc]
+            for name, is_ready in (
+                ("listener", lambda: _answers(service)),
+                ("worker-0", lambda: service.process_ready("worker-0")),
+            ):
+                _wait_closely(name, is_ready)
                 ready[name] = round(time.monotonic() - began, 2)
             with _more_workers(service, folder, workers - 1) as more:
                 yield Rig(service, pacs, ready, more)
     finally:
         pacs.stop()
+
+
+def _answers(service: Service) -> bool:
+    """Tell whether the listener answers a C-ECHO."""
+    try:
+        # Asks for less than an association does: what it costs is taken from the listener's start.
+        socket.create_connection(("127.0.0.1", service.settings.listener.port)).close()
+    except ConnectionRefusedError:
+        return False
+    entity = AE("SCANNER")
+    entity.add_requested_context(Verification)
+    association = entity.associate("127.0.0.1", service.settings.listener.port, ae_title="PNEUMO")
+    if not association.is_established:
+        return False
+    status = association.send_c_echo()
+    association.release()
+    return bool(status) and status.Status == 0
+
+
+def _wait_closely(what: str, is_ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _WARM_SECONDS
+    while not is_ready():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what} is not ready within {_WARM_SECONDS:.0f} s")
+        time.sleep(0.02)
 
 
 @contextmanager

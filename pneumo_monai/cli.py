@@ -13,7 +13,7 @@ import typer
 from pneumo_monai.administration import Config, backup, doctor, ledger_of, reconcile, retry
 from pneumo_monai.errors import Broken, ConfigurationError, DeliveryError, PneumoMonaiError, Reason
 from pneumo_monai.forms import Form
-from pneumo_monai.processes import EX_CONFIG, end_with_parent
+from pneumo_monai.processes import EX_CONFIG, end_with_parent, wait_to_be_let_go
 
 if TYPE_CHECKING:
     from pneumo_monai.settings import Settings
@@ -68,28 +68,29 @@ def serve(config: Config) -> None:
     """Run the service: listener, worker and web port; restart what dies; end cleanly on SIGTERM."""
     from pneumo_monai import logs
     from pneumo_monai.service import supervise
-    from pneumo_monai.settings import load_settings
 
     logs.configure("serve")
-    supervise(load_settings(config), config, _as_service())
+    supervise(config, _as_service())
 
 
 @app.command()
 def listener(config: Config) -> None:
     """Run the listener alone: accept, write, enter in the ledger. `serve` starts this for you."""
-    from pneumo_monai.before_holoscan import import_to_listen
+    from pneumo_monai.before_holoscan import import_to_listen, keeping_all
 
-    import_to_listen()
-    from pneumo_monai import logs
-    from pneumo_monai.audit import Audit
-    from pneumo_monai.ledger import Inbox, prepare
-    from pneumo_monai.listener import ListenerProcess
-    from pneumo_monai.notify import notify_ready
-    from pneumo_monai.spool import Spool
+    end_with_parent()
+    with keeping_all():
+        import_to_listen()
+        from pneumo_monai import logs
+        from pneumo_monai.audit import Audit
+        from pneumo_monai.ledger import Inbox, prepare
+        from pneumo_monai.listener import ListenerProcess
+        from pneumo_monai.notify import notify_ready
+        from pneumo_monai.spool import Spool
 
     logs.configure("listener")
     stop = _as_service()
-    end_with_parent()
+    wait_to_be_let_go()
     settings = _settings_with_folder(config)
     audit, inbox = Audit.of(settings), Inbox(prepare(settings.ledger_url))
     process = ListenerProcess(settings.listener, Spool(settings.data_dir), inbox, audit)

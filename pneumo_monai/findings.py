@@ -5,12 +5,16 @@ Everything downstream of the network (report, ledger, demo) speaks of a film thr
 
 from dataclasses import dataclass
 from enum import StrEnum
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from pneumo_monai.errors import Reason
-from pneumo_monai.geometry import SquareGeometry
+
+if TYPE_CHECKING:
+    # The ledger speaks of results and knows no arrays: the listener starts without them.
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pneumo_monai.geometry import SquareGeometry
 
 __all__ = [
     "FilmFinding",
@@ -98,10 +102,10 @@ class FilmFinding:
     view: View
     probability: float
     present: bool
-    activation: NDArray[np.float32]
-    geometry: SquareGeometry
+    activation: "NDArray[np.float32]"
+    geometry: "SquareGeometry"
     logit: float
-    lungs: NDArray[np.bool_] | None = None
+    lungs: "NDArray[np.bool_] | None" = None
     remarks: tuple[str, ...] = ()
 
 

@@ -6,14 +6,16 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pneumo_monai.errors import ConfigurationError
 
-__all__ = ["EX_CONFIG", "Child", "ProcessState", "end_with_parent"]
+__all__ = ["EX_CONFIG", "Child", "ProcessState", "end_with_parent", "wait_to_be_let_go"]
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +23,7 @@ EX_CONFIG = 78
 """Exit status of a process whose configuration is wrong (sysexits.h): it is not started again."""
 
 _PARENT_VARIABLE = "PARENT_OF_PNEUMO_MONAI"
+_LEASH_VARIABLE = "LEASH_OF_PNEUMO_MONAI"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _GRACE_SECONDS = 25.0
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -38,6 +41,20 @@ def end_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(parent):
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def wait_to_be_let_go() -> None:
+    """Wait until the parent of a `Child` that was started on a leash lets it go; end when it never will.
+
+    What a process imports it may import meanwhile: by then nothing is known of the settings.
+    """
+    leash = os.environ.pop(_LEASH_VARIABLE, None)
+    if leash is None:
+        return
+    let_go = os.read(int(leash), 1)
+    os.close(int(leash))
+    if not let_go:
+        sys.exit(0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +89,7 @@ class Child:
         self._channel.bind(str(self._address))
         self._channel.setblocking(False)
         self._process: subprocess.Popen[bytes] | None = None
+        self._leash: int | None = None
         self._ready = False
         # What was accepted once is not wrong: a GPU that drops off the bus must not end the listener.
         self._was_ready = False
@@ -94,13 +112,34 @@ class Child:
             status=self._status if alive else "down",
         )
 
-    def start(self) -> None:
-        """Start the process."""
+    def start(self, *, on_leash: bool = False) -> None:
+        """Start the process; on a leash it waits, after its imports, until it is let go."""
         self._ready, self._status = False, "starting"
         self._starts += 1
         self._started_at = time.monotonic()
         environment = {**os.environ, "NOTIFY_SOCKET": str(self._address), _PARENT_VARIABLE: str(os.getpid())}
-        self._process = subprocess.Popen(self._command, env=environment)  # noqa: S603 - our own command line
+        if not on_leash:
+            self._process = subprocess.Popen(self._command, env=environment)  # noqa: S603 - our own command line
+            return
+        held, self._leash = os.pipe()
+        environment[_LEASH_VARIABLE] = str(held)
+        try:
+            self._process = subprocess.Popen(self._command, env=environment, pass_fds=[held])  # noqa: S603 - the same
+        finally:
+            os.close(held)
+
+    def let_go(self) -> None:
+        """Let a process that is on a leash go on."""
+        if self._leash is not None:
+            # One that died meanwhile is started again when it is tended.
+            with suppress(BrokenPipeError):
+                os.write(self._leash, b"1")
+            self._drop_leash()
+
+    def _drop_leash(self) -> None:
+        if self._leash is not None:
+            os.close(self._leash)
+            self._leash = None
 
     def tend(self) -> None:
         """Take in what the child said; start it again when it died and its pause is over.
@@ -129,6 +168,7 @@ class Child:
 
     def stop(self) -> None:
         """Ask the process to end, wait for what is in flight, and kill it when it takes too long."""
+        self._drop_leash()
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:

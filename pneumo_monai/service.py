@@ -6,13 +6,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pneumo_monai.errors import ConfigurationError
 from pneumo_monai.notify import notify_ready
 from pneumo_monai.processes import Child
-from pneumo_monai.settings import Settings
+
+if TYPE_CHECKING:
+    from pneumo_monai.settings import Settings
 
 __all__ = ["exclusive", "supervise"]
 
@@ -41,44 +44,62 @@ def exclusive(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def supervise(settings: Settings, config: Path, stop: threading.Event) -> None:
+def supervise(config: Path, stop: threading.Event) -> None:
     """Run listener, worker and web port until `stop` is set; then end the listener first, the worker after it.
+
+    Parameters
+    ----------
+    config : pathlib.Path
+        Of the settings.
+    stop : threading.Event
+        Set by whoever wants the service to end.
 
     Raises
     ------
     ConfigurationError
-        A process does not accept its configuration.
+        The settings are wrong, or a process does not accept them.
     """
-    settings.web.read_token()
-    with exclusive(settings.data_dir), tempfile.TemporaryDirectory(prefix="pneumo-monai-") as runtime_dir:
+    with tempfile.TemporaryDirectory(prefix="pneumo-monai-") as runtime_dir, ExitStack() as ending:
         program = [sys.executable, "-m", "pneumo_monai"]
         listener = Child("listener", [*program, "listener", "--config", str(config)], Path(runtime_dir))
-        worker = Child(
-            "worker-0", [*program, "worker", "--config", str(config), "--slot", "worker-0"], Path(runtime_dir)
-        )
-        children = [listener, worker]
-        try:
-            listener.start()
-            # The worker's imports take seconds of every core: the listener begins to take films before.
-            deadline = time.monotonic() + _HEAD_START_SECONDS
-            while not listener.state.ready and time.monotonic() < deadline and not stop.wait(0.02):
-                listener.tend()
-            worker.start()
-            # Imported only now, for the same reason.
-            from pneumo_monai.alarms import watching
-            from pneumo_monai.web.app import serve_web
+        ending.callback(listener.stop)
+        # Its imports take most of its start: they begin before the settings are read here.
+        listener.start(on_leash=True)
+        from pneumo_monai.settings import load_settings
 
-            with (
-                watching(settings) as watch,
-                serve_web(settings, lambda: [child.state for child in children], lambda: watch.states),
-            ):
-                announced = False
-                while not stop.wait(0.05):
-                    for child in children:
-                        child.tend()
-                    if not announced and listener.state.ready:
-                        notify_ready(listener=listener.state.status)
-                        announced = True
-        finally:
-            for child in children:
-                child.stop()
+        settings = load_settings(config)
+        settings.web.read_token()
+        with exclusive(settings.data_dir):
+            _supervise(settings, listener, [*program, "worker", "--config", str(config)], Path(runtime_dir), stop)
+
+
+def _supervise(
+    settings: "Settings", listener: Child, worker_command: list[str], runtime_dir: Path, stop: threading.Event
+) -> None:
+    worker = Child("worker-0", [*worker_command, "--slot", "worker-0"], runtime_dir)
+    children = [listener, worker]
+    listener.let_go()
+    try:
+        # The worker's imports take seconds of every core: the listener begins to take films before.
+        deadline = time.monotonic() + _HEAD_START_SECONDS
+        while not listener.state.ready and time.monotonic() < deadline and not stop.wait(0.02):
+            listener.tend()
+        worker.start()
+        # Imported only now, for the same reason.
+        from pneumo_monai.alarms import watching
+        from pneumo_monai.web.app import serve_web
+
+        with (
+            watching(settings) as watch,
+            serve_web(settings, lambda: [child.state for child in children], lambda: watch.states),
+        ):
+            announced = False
+            while not stop.wait(0.05):
+                for child in children:
+                    child.tend()
+                if not announced and listener.state.ready:
+                    notify_ready(listener=listener.state.status)
+                    announced = True
+    finally:
+        for child in children:
+            child.stop()

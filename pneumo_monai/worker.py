@@ -5,7 +5,7 @@ import signal
 import threading
 
 from pneumo_monai.audit import Audit
-from pneumo_monai.before_holoscan import import_to_read
+from pneumo_monai.before_holoscan import import_to_read, keeping_all
 from pneumo_monai.bundle import PACKAGED, Bundle
 from pneumo_monai.errors import Broken
 from pneumo_monai.notify import notify_ready
@@ -44,23 +44,24 @@ def run_worker(settings: Settings, *, slot: str, stop: threading.Event, audit: A
             client_context(destination.tls, f"destinations[{number}].tls")
     bundle = Bundle(settings.model.path or PACKAGED)
 
-    import_to_read()
-    from pneumo_monai.decoding_process import DecodingProcess
-    from pneumo_monai.delivery import Delivery
-    from pneumo_monai.desk import Desk
-    from pneumo_monai.engine import open_engine
-    from pneumo_monai.graph import ResidentGraph
-    from pneumo_monai.hands import Hands
-    from pneumo_monai.ledger import prepare, run_workflows
-    from pneumo_monai.reading import Reading
-    from pneumo_monai.reading_process import READING_SECONDS, ReadingProcess
-    from pneumo_monai.records import Records
-    from pneumo_monai.retention import Retention
-    from pneumo_monai.retraction import Reader
-    from pneumo_monai.revisions import Reporting
-    from pneumo_monai.safekeeping import Safekeeping
-    from pneumo_monai.spool import Spool
-    from pneumo_monai.suspects import Suspects
+    with keeping_all():
+        import_to_read()
+        from pneumo_monai.decoding_process import DecodingProcess
+        from pneumo_monai.delivery import Delivery
+        from pneumo_monai.desk import Desk
+        from pneumo_monai.engine import open_engine
+        from pneumo_monai.graph import ResidentGraph
+        from pneumo_monai.hands import Hands
+        from pneumo_monai.ledger import prepare, run_workflows
+        from pneumo_monai.reading import Reading
+        from pneumo_monai.reading_process import READING_SECONDS, ReadingProcess
+        from pneumo_monai.records import Records
+        from pneumo_monai.retention import Retention
+        from pneumo_monai.retraction import Reader
+        from pneumo_monai.revisions import Reporting
+        from pneumo_monai.safekeeping import Safekeeping
+        from pneumo_monai.spool import Spool
+        from pneumo_monai.suspects import Suspects
 
     # The desk says once why a report waits; pynetdicom would say it at each attempt.
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)

@@ -69,7 +69,7 @@ def test_who_listens_imports_no_decoder_and_others_find_them_all_the_same():
         "from pneumo_monai.before_holoscan import import_to_listen\n"
         "import_to_listen()\n"
         "import pneumo_monai.listener, pneumo_monai.ledger\n"
-        "print(*{'PIL', 'gdcm', 'jpeg_ls', 'openjpeg', 'requests', 'pydicom'} & sys.modules.keys())\n"
+        "print(*{'PIL', 'gdcm', 'jpeg_ls', 'numpy', 'openjpeg', 'requests', 'pydicom'} & sys.modules.keys())\n"
         "import PIL, gdcm"
     )
     done = run(program)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,51 @@ def test_a_child_whose_configuration_is_wrong_is_not_started_again(tmp_path: Pat
 
     wait_until("the configuration error", refused, 20)
     assert process.state.starts == 1
+    process.stop()
+
+
+WAITS = "from pneumo_monai.processes import wait_to_be_let_go; wait_to_be_let_go();"
+
+
+def test_a_child_on_a_leash_goes_on_when_it_is_let_go(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    process = child(tmp_path, f"open({str(there)!r}, 'w').close();" + WAITS + READY + "import time; time.sleep(60)")
+    process.start(on_leash=True)
+    wait_until("it waits", there.exists, 20)
+    time.sleep(0.3)
+    assert not tended(process).state.ready
+    process.let_go()
+    wait_until("ready", lambda: tended(process).state.ready, 20)
+    first = process.state.pid
+    assert first is not None
+    # Whoever is started again knows of no leash.
+    os.kill(first, signal.SIGKILL)
+    wait_until("down", lambda: tended(process).state.status == "down")
+    wait_until("ready again", lambda: tended(process).state.ready, 20)
+    process.stop()
+
+
+def test_a_child_that_is_never_let_go_ends_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    process = child(tmp_path, WAITS + "print('it went on')")
+    process.start(on_leash=True)
+    # As when the parent dies.
+    process._drop_leash()
+    wait_until("it ended", lambda: process.state.pid is None, 20)
+    assert process._process is not None
+    assert process._process.returncode == 0
+    process.stop()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_child_that_died_before_it_was_let_go_is_started_again(tmp_path: Path) -> None:
+    process = child(tmp_path, WAITS + READY + "import time; time.sleep(60)")
+    process.start(on_leash=True)
+    first = process.state.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    wait_until("it died", lambda: process.state.pid is None, 20)
+    process.let_go()
+    wait_until("ready", lambda: tended(process).state.ready, 20)
     process.stop()
 
 
