@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pneumo_monai.delivery import Delivery
@@ -136,9 +137,10 @@ class Desk:
                 senders={film.sop_instance_uid: film.calling_ae_title for film in received if _is_known(film)},
                 holders=self._holders(current),
             )
-        self._records.answer(answers, revision)
-        if study.report is not None:
-            self._readings.keep(study.report.outcome)
+        found = None if study.report is None else study.report.outcome
+        self._records.answer(
+            answers, revision, also=None if found is None else partial(self._readings.keep, outcome=found)
+        )
         if suspects:
             # The guilty stay suspects: whoever has them read again has them read apart.
             self._suspects.clear(suspects - guilty)
@@ -205,8 +207,8 @@ class Desk:
             for film in films
             if film.state is FilmState.ANALYSED
         ]
-        self._records.answer(answers, file_withdrawal(withdrawal, self._spool, self._peers.values(), known_at))
-        self._readings.keep(withdrawal.report.outcome)
+        revision = file_withdrawal(withdrawal, self._spool, self._peers.values(), known_at)
+        self._records.answer(answers, revision, also=partial(self._readings.keep, outcome=withdrawal.report.outcome))
 
     def waiting(self) -> list[Errand]:
         """Return all that waits."""

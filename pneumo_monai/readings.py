@@ -36,16 +36,18 @@ class Readings:
             for index in _READINGS.indexes:
                 connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
 
-    def keep(self, outcome: Outcome) -> None:
-        """Enter what a study's newest revision found; a refusal or a retraction takes its row away."""
+    def keep(self, connection: sa.Connection, outcome: Outcome) -> None:
+        """Enter what a study's newest revision found, in the transaction that enters the revision.
+
+        A refusal or a retraction takes its row away.
+        """
         study = outcome.study_instance_uid
-        with self._engine.begin() as connection:
-            connection.execute(_READINGS.delete().where(_READINGS.c.study_instance_uid == study))
-            if isinstance(outcome, StudyFindings):
-                positive = any(film.present for film in outcome.films)
-                connection.execute(
-                    _READINGS.insert().values(study_instance_uid=study, positive=positive, read_at=time.time())
-                )
+        connection.execute(_READINGS.delete().where(_READINGS.c.study_instance_uid == study))
+        if isinstance(outcome, StudyFindings):
+            positive = any(film.present for film in outcome.films)
+            connection.execute(
+                _READINGS.insert().values(study_instance_uid=study, positive=positive, read_at=time.time())
+            )
 
     def forget(self, connection: sa.Connection, study_instance_uid: str) -> None:
         """Take a study's row away, in a transaction that takes away all else that is known of it."""

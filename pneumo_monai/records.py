@@ -4,7 +4,7 @@ Every write is idempotent: a workflow that runs a step again after a crash chang
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -152,8 +152,22 @@ class Records:
             rows = connection.execute(ordered).mappings()
             return [DocumentRecord(**{**row, "form": Form(row["form"])}) for row in rows]
 
-    def answer(self, answers: Sequence[FilmAnswer], revision: Revision | None = None) -> None:
+    def answer(
+        self,
+        answers: Sequence[FilmAnswer],
+        revision: Revision | None = None,
+        also: Callable[[sa.Connection], None] | None = None,
+    ) -> None:
         """Enter in one commit what became of a study's objects, its new revision and the deliveries that it needs.
+
+        Parameters
+        ----------
+        answers : sequence of FilmAnswer
+            One an object.
+        revision : Revision or None
+            With the deliveries.
+        also : callable or None
+            Enters something else in the same commit.
 
         Raises
         ------
@@ -170,6 +184,8 @@ class Records:
                     )
                 if revision is not None:
                     _enter(connection, revision)
+                if also is not None:
+                    also(connection)
         except IntegrityError as error:
             raise Retryable("another worker entered this revision of the report first") from error
 
@@ -215,14 +231,10 @@ class Records:
 
     def settle(self, slot: DeliveryRecord, state: DeliveryState, detail: str | None = None) -> None:
         """Enter where a slot stands. What was under way while its result was retracted says so."""
-        if state is DeliveryState.DELIVERED and self._set(
-            slot,
-            DELIVERIES.c.state == DeliveryState.WITHDRAWN,
-            state=state,
-            detail="was under way when the result was retracted",
-        ):
-            return
-        self._set(slot, DELIVERIES.c.state == DeliveryState.PENDING, state=state, detail=detail)
+        is_set = self._set(slot, DELIVERIES.c.state == DeliveryState.PENDING, state=state, detail=detail)
+        if not is_set and state is DeliveryState.DELIVERED:
+            detail = "was under way when the result was retracted"
+            self._set(slot, DELIVERIES.c.state == DeliveryState.WITHDRAWN, state=state, detail=detail)
 
     def withdraw(self, study_instance_uid: str) -> None:
         """Let nothing more of a study's results be sent, nor asked after."""

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
+from scipy.ndimage import label
 from scipy.spatial import ConvexHull, QhullError
 
 from pneumo_monai.findings import FilmFinding
@@ -159,11 +160,8 @@ def _of_lungs(finding: FilmFinding, size: int) -> NDArray[np.bool_]:
 
 def _connected(mask_hw: NDArray[np.bool_], index: int) -> NDArray[np.bool_]:
     """Keep the cells of the mask that are connected, side by side, with the one at this flat index."""
-    # The copy is Pillow's own memory: what shares numpy's is not written to.
-    filled = Image.fromarray(mask_hw.astype(np.uint8)).copy()
-    row, column = divmod(index, mask_hw.shape[1])
-    ImageDraw.floodfill(filled, (column, row), 2)
-    connected: NDArray[np.bool_] = np.asarray(filled) == 2
+    pieces, _ = label(mask_hw)
+    connected: NDArray[np.bool_] = pieces == pieces.flat[index]
     return connected
 
 
