@@ -83,7 +83,7 @@ def loader(
             rows.append(_compared(recipe, usable, pixels, workers=workers, repeats=repeats, **timed))
             Console().print(_table(rows))
     if out:
-        out.write_text(json.dumps({"machine": _machine(), "measured": rows}, indent=2), encoding="utf-8")
+        out.write_text(json.dumps({"machine": _machine(), "measured": rows}, indent=2) + "\n", encoding="utf-8")
 
 
 def _compared(

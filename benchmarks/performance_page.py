@@ -1,4 +1,4 @@
-"""The measured parts of docs/performance.md, and its plot, from docs/performance.json."""
+"""The measured parts of docs/performance.md, and its plot, from docs/performance.json and docs/training.json."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["rendered", "write_page"]
+__all__ = ["read_measured", "rendered", "write_page"]
 
 _PART = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _BLUE, _AMBER, _GREY = "#1f5a96", "#c8781e", "#8a8f98"
@@ -19,10 +19,16 @@ _Told = Mapping[str, Any]
 
 def write_page(docs: Path) -> None:
     """Write what was measured into the page, and draw the plot beside it."""
-    told = json.loads((docs / "performance.json").read_text(encoding="utf-8"))
+    told = read_measured(docs)
     page = docs / "performance.md"
     page.write_text(rendered(page.read_text(encoding="utf-8"), told), encoding="utf-8")
     _draw(told, docs / "images" / "performance.svg")
+
+
+def read_measured(docs: Path) -> dict[str, Any]:
+    """Return what `benchmarks.performance` and, on films that are no part of the project, `benchmarks.loader` wrote."""
+    told: dict[str, Any] = json.loads((docs / "performance.json").read_text(encoding="utf-8"))
+    return {**told, "training": json.loads((docs / "training.json").read_text(encoding="utf-8"))}
 
 
 def rendered(page: str, told: _Told) -> str:
@@ -139,6 +145,20 @@ def _scaling(told: _Told) -> str:
     )
 
 
+def _training(told: _Told) -> str:
+    rows = [
+        [
+            f"{row['size']} x {row['size']}",
+            row["precision"],
+            f"{row['images_per_second']['in_memory']:.1f}",
+            f"{row['images_per_second']['loader']:.1f}",
+            f"{row['ratio']:.0%}",
+        ]
+        for row in told["training"]["measured"]
+    ]
+    return _table(["pixels", "precision", "the step alone, films/s", "fed by the loader, films/s", "of it"], rows)
+
+
 def _machine(told: _Told) -> str:
     machine = told["machine"]
     return (
@@ -156,6 +176,7 @@ _PARTS: Mapping[str, Callable[[_Told], str]] = {
     "inference": _inference,
     "forms": _forms,
     "scaling": _scaling,
+    "training": _training,
 }
 
 

@@ -1,16 +1,15 @@
 """docs/performance.md says what was measured, and the ratios are those of its numbers."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks.performance import medians, ratios
-from benchmarks.performance_page import rendered
+from benchmarks.performance_page import read_measured, rendered
 from benchmarks.stages import forward_passes
 
 DOCS = Path(__file__).parents[2] / "docs"
-TOLD = json.loads((DOCS / "performance.json").read_text(encoding="utf-8"))
+TOLD = read_measured(DOCS)
 
 
 def test_the_page_is_rendered_from_what_was_measured():
