@@ -148,11 +148,19 @@ class Retention:
         if days is None:
             return 0
         before = time.time() - days * _DAY_SECONDS
+        self._empty_quarantine(before)
         with self._records.engine.connect() as connection:
             studies = list(connection.execute(self._forgettable(before).limit(_BITE)).scalars())
         for study in studies:
             self._forget_study(study, before)
         return len(studies)
+
+    def _empty_quarantine(self, before: float) -> None:
+        """Remove films that were kept aside for somebody to look at, which nobody did for as long as they are known."""
+        if self._spool.quarantine.is_dir():
+            for file in self._spool.quarantine.iterdir():
+                if file.stat().st_mtime < before:
+                    file.unlink(missing_ok=True)
 
     def _forget_study(self, study: str, before: float) -> None:
         films = [film.id for film in self._records.films(study)]

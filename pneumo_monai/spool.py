@@ -145,7 +145,12 @@ class Spool:
     def keep_aside(self, film: str) -> None:
         """Keep a film that the spool handed out for inspection, whatever becomes of the spool; a repeat is a no-op."""
         path = self.data_dir / film
-        link_durably(path, self.data_dir / "quarantine" / path.name)
+        link_durably(path, self.quarantine / path.name)
+
+    @property
+    def quarantine(self) -> Path:
+        """Folder of the films that were kept aside."""
+        return self.data_dir / "quarantine"
 
     @property
     def films(self) -> Path:

@@ -110,6 +110,24 @@ def test_films_go_first_then_results_then_what_the_ledger_knows(office: Past) ->
     assert (Tally(office.records.engine).received().total, office.records.counts()[FilmState.ANALYSED]) == (0, 0)
 
 
+def test_a_film_that_was_kept_aside_goes_with_what_the_ledger_knows(office: Past) -> None:
+    office.receive()
+    (film,) = office.files("films")
+    office.spool.keep_aside(str(film.relative_to(office.spool.data_dir)))
+    office.analyse()
+    office.settle()
+    office.age(300)
+    office.clean()
+    assert not office.files("films")
+    (aside,) = office.spool.quarantine.iterdir()
+    # Of the same file: it has aged with it.
+    os.utime(aside, (0.0, time.time() - 366 * DAY))
+    office.clean(ledger_days=None)
+    assert list(office.spool.quarantine.iterdir()) == [aside]
+    office.clean()
+    assert not list(office.spool.quarantine.iterdir())
+
+
 @pytest.mark.parametrize("state", [DeliveryState.PENDING, DeliveryState.UNDELIVERABLE])
 def test_what_waits_or_cannot_be_delivered_stays(office: Past, state: DeliveryState) -> None:
     office.receive()
