@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -443,7 +444,9 @@ class CommitmentScp(StorageScp):
 
 
 @contextmanager
-def commitment_scp(*sop_classes: str, commits: bool = True, port: int | None = None) -> Iterator[CommitmentScp]:
+def commitment_scp(
+    *sop_classes: str, commits: bool = True, port: int | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[CommitmentScp]:
     """Run a peer that supports some SOP Classes, and the Storage Commitment Push Model if `commits`."""
     peer = CommitmentScp(port or free_port())
     requests: dict[Any, Dataset] = {}
@@ -469,7 +472,8 @@ def commitment_scp(*sop_classes: str, commits: bool = True, port: int | None = N
     for sop_class in (*sop_classes, *([StorageCommitmentPushModel] if commits else [])):
         entity.add_supported_context(sop_class)
     handlers: list[Any] = [(evt.EVT_C_STORE, store), (evt.EVT_N_ACTION, act), (evt.EVT_DIMSE_SENT, report)]
-    server = entity.start_server(("127.0.0.1", peer.port), block=False, evt_handlers=handlers)
+    address = ("127.0.0.1", peer.port)
+    server = entity.start_server(address, block=False, evt_handlers=handlers, ssl_context=tls)
     try:
         yield peer
     finally:

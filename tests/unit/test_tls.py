@@ -1,14 +1,19 @@
 """TLS contexts: what they offer, and what is said of a key or certificate that cannot be used."""
 
 import ssl
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from pneumo_monai.commitment import request_commitment
 from pneumo_monai.connections import DestinationTls, ListenerTls
-from pneumo_monai.errors import ConfigurationError
+from pneumo_monai.entries import CommitmentReport
+from pneumo_monai.errors import ConfigurationError, DeliveryError
+from pneumo_monai.settings import Destination
 from pneumo_monai.tls import CIPHER_SUITES, client_context, server_context
 from tests.certificates import PASSPHRASE, Authority, Identity
+from tests.peers import COMPREHENSIVE_3D_SR, commitment_scp
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +144,32 @@ def test_what_is_wrong_with_a_passphrase_is_said_without_it(protected: Identity,
         said = complaint(settings(protected, passphrase_file=file))
         assert said.startswith(f"listener.tls.passphrase_file: the first line of {file} does not open")
         assert wrong not in said or not wrong
+
+
+def test_a_destination_is_asked_to_commit_over_tls_and_answers_there(authority: Authority, identity: Identity):
+    ours = authority.issue("ours")
+    strict = settings(identity, client_certificates="require", authorities=authority.certificate)
+    tls = {"authorities": authority.certificate, "certificate": ours.certificate, "key": ours.key}
+    instances = [(COMPREHENSIVE_3D_SR, "1.2.3.4"), (COMPREHENSIVE_3D_SR, "1.2.3.5")]
+    reports: list[CommitmentReport] = []
+
+    def enter(report: CommitmentReport) -> bool:
+        reports.append(report)
+        return True
+
+    with commitment_scp(tls=server_context(strict, "listener.tls")) as pacs:
+        named = {"name": "pacs", "ae_title": "PEER", "host": "127.0.0.1", "port": pacs.port, "storage_commitment": True}
+        for trusted in (tls, {"authorities": authority.certificate}):
+            peer = Destination.model_validate({**named, "tls": trusted})
+            ask = partial(request_commitment, instances, "2.25.1", peer=peer, calling_ae_title="PNEUMO", enter=enter)
+            if trusted is tls:
+                ask()
+            else:
+                # Without a certificate of ours it does not listen.
+                with pytest.raises(DeliveryError):
+                    ask()
+    assert [str(asked.TransactionUID) for asked in pacs.asked] == ["2.25.1"]
+    assert [report.committed for report in reports] == [{"1.2.3.4", "1.2.3.5"}]
 
 
 def test_certificate_and_key_of_a_client_belong_together(identity: Identity):
