@@ -13,9 +13,16 @@ from pneumo_monai.entries import DeliveryState, FilmState
 from tests.ledgers import Book
 
 DAY_SECONDS = 86_400
-TODAY = datetime.now(UTC).astimezone().date()
+NOON = datetime.now(UTC).astimezone().replace(hour=12, minute=0)
+TODAY = NOON.date()
 
 Ask = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have it be noon, as long as a test takes: at midnight a film would be of another day than its test."""
+    monkeypatch.setattr("time.time", NOON.timestamp)
 
 
 @pytest.fixture
