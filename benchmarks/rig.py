@@ -184,6 +184,7 @@ def _answers(service: Service) -> bool:
 
 
 def _wait_closely(what: str, is_ready: Callable[[], bool]) -> None:
+    """Wait as `wait_until` does, but look often enough for a start of less than a second."""
     deadline = time.monotonic() + _WARM_SECONDS
     while not is_ready():
         if time.monotonic() > deadline:

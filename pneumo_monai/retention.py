@@ -4,7 +4,8 @@ A study is kept as a whole while anything of it is in progress, failed, waits, i
 where that is asked for. Then its age counts, since anything last happened to it.
 
 Files go first, rows last. A row whose file is gone is found again by the rule that took the file, and can say so to
-whoever asks; a file whose row is gone is found by a search of the disk alone, which is the last resort here too. A row
+whoever asks; a file whose row is gone is found by a search of the disk alone, which is the last resort here too, and
+the rule for films that were kept aside: no row names their second name. A row
 is not changed when its file goes: the absence of the file is the only mark, so that a film which is sent again is back
 without more ado, and no crash leaves two marks that contradict each other.
 """

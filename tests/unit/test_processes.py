@@ -26,6 +26,16 @@ def tended(process: Child) -> Child:
     return process
 
 
+def is_started_again_when_killed(process: Child) -> None:
+    first = process.state.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    wait_until("down", lambda: tended(process).state.status == "down")
+    wait_until("ready again", lambda: tended(process).state.ready, 20)
+    assert process.state.starts == 2
+    assert process.state.pid != first
+
+
 def test_a_child_says_when_it_is_ready(tmp_path: Path) -> None:
     process = child(tmp_path, READY + "import time; time.sleep(60)")
     process.start()
@@ -54,13 +64,7 @@ def test_a_child_that_dies_is_started_again_after_a_pause(tmp_path: Path) -> Non
     process = child(tmp_path, READY + "import time; time.sleep(60)")
     process.start()
     wait_until("ready", lambda: tended(process).state.ready, 20)
-    first = process.state.pid
-    assert first is not None
-    os.kill(first, signal.SIGKILL)
-    wait_until("down", lambda: tended(process).state.status == "down")
-    wait_until("ready again", lambda: tended(process).state.ready, 20)
-    assert process.state.starts == 2
-    assert process.state.pid != first
+    is_started_again_when_killed(process)
     process.stop()
 
 
@@ -92,12 +96,8 @@ def test_a_child_on_a_leash_goes_on_when_it_is_let_go(tmp_path: Path) -> None:
     assert not tended(process).state.ready
     process.let_go()
     wait_until("ready", lambda: tended(process).state.ready, 20)
-    first = process.state.pid
-    assert first is not None
     # Whoever is started again knows of no leash.
-    os.kill(first, signal.SIGKILL)
-    wait_until("down", lambda: tended(process).state.status == "down")
-    wait_until("ready again", lambda: tended(process).state.ready, 20)
+    is_started_again_when_killed(process)
     process.stop()
 
 
