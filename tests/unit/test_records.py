@@ -177,6 +177,23 @@ def test_a_slot_is_sent_once_and_says_in_which_form(records: Records) -> None:
     assert records.waiting() == []
 
 
+def test_what_else_is_entered_with_an_answer_is_entered_with_it_or_not_at_all(records: Records) -> None:
+    records.receive(identity(), "p", "SCANNER")
+    answer, entry = FilmAnswer(film_id=1, state=FilmState.ANALYSED), Revision(report=report(1))
+
+    def fail(_: sa.Connection) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        records.answer([answer], entry, also=fail)
+    assert records.latest_report("1.2") is None
+    assert [film.state for film in records.films("1.2")] == [FilmState.IN_PROGRESS]
+    seen: list[int] = []
+    records.answer([answer], entry, also=lambda c: seen.append(len(c.execute(sa.text("SELECT 1 FROM reports")).all())))
+    assert seen == [1]
+    assert records.latest_report("1.2") is not None
+
+
 def test_what_waits_is_withdrawn_and_what_is_under_way_says_so(records: Records) -> None:
     entry = Revision(report=report(1), deliveries=(slot(), slot(slot=1), slot(slot=2)))
     records.answer([], entry)
